@@ -1,0 +1,95 @@
+"""The event types: one class per type, its name is the name in the log.
+
+A payload may carry more than its class knows: the log keeps it whole, the class shows what the rules use.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+
+from eventstore.domain.money import exact_amount
+
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What happened to an order. Subclasses are the event types."""
+
+    @classmethod
+    def type_name(cls) -> str:
+        return cls.__name__
+
+
+class _WithAmount(Event, frozen=True, kw_only=True):
+    amount: Decimal
+    currency: Currency
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "amount", exact_amount(self.amount))
+
+
+class OrderCreated(_WithAmount, frozen=True, kw_only=True):
+    """A customer placed the order."""
+
+    customer_id: UUID
+    items: list[dict[str, Any]] = []
+
+
+class OrderPaid(_WithAmount, frozen=True, kw_only=True):
+    """The order, or a part of it, was paid."""
+
+    payments: list[dict[str, Any]] = []
+
+
+class OrderShipped(Event, frozen=True, kw_only=True):
+    """The parcel was handed to the carrier."""
+
+    carrier: str | None = None
+    tracking_number: str | None = None
+    estimated_delivery: datetime | None = None
+
+
+class OrderDelivered(Event, frozen=True, kw_only=True):
+    """The customer has the parcel."""
+
+
+class OrderCancelled(Event, frozen=True, kw_only=True):
+    """The order was called off."""
+
+    reason: str | None = None
+
+
+class OrderRefunded(_WithAmount, frozen=True, kw_only=True):
+    """Money went back to the customer: all that was paid, or a part."""
+
+    reason: str | None = None
+
+
+class OrderAmountCorrected(_WithAmount, frozen=True, kw_only=True):
+    """The order's amount was wrong; ``amount`` is the right one."""
+
+    reason: str | None = None
+
+
+class UnknownEvent(msgspec.Struct, frozen=True):
+    """An event of a type that this code does not know, as it stands in the log."""
+
+    event_type: str
+    data: dict[str, Any]
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.type_name(): cls
+    for cls in (
+        OrderCreated,
+        OrderPaid,
+        OrderShipped,
+        OrderDelivered,
+        OrderCancelled,
+        OrderRefunded,
+        OrderAmountCorrected,
+    )
+}

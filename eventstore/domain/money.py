@@ -1,0 +1,24 @@
+"""Amounts of money: exact decimals that fit DECIMAL(10,2), never floats, never rounded."""
+
+from decimal import Context, Decimal, Inexact, InvalidOperation
+
+_CENT = Decimal("0.01")
+_DECIMAL_10_2 = Context(prec=10, traps=[Inexact, InvalidOperation])
+
+
+def exact_amount(value: Decimal | int | str) -> Decimal:
+    """``value`` with two decimal places.
+
+    Raises ValueError where it does not fit DECIMAL(10,2) exactly, TypeError for floats and other types.
+    """
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
+        raise TypeError(
+            f'amount must be a decimal string such as "12.50", found {type(value).__name__} {value!r}'
+        )
+    try:
+        amount = Decimal(value)
+        if not amount.is_finite():
+            raise InvalidOperation  # noqa: TRY301
+        return amount.quantize(_CENT, context=_DECIMAL_10_2)
+    except (InvalidOperation, Inexact):
+        raise ValueError(f"amount {str(value)[:40]!r} does not fit DECIMAL(10,2) exactly") from None

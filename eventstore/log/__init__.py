@@ -1,0 +1,1 @@
+"""The log: append, read, horizon and ids, with the protocol itself in the database (schema/sql)."""

@@ -1,0 +1,90 @@
+"""Append events to one order."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from eventstore.domain.events import Event
+from eventstore.domain.payload import encode
+from eventstore.domain.recorded import RecordedEvent, to_ms
+from eventstore.log.connection import Connection
+from eventstore.log.errors import ConcurrencyError, InvalidEventError
+from eventstore.log.rows import COLUMNS, recorded_event
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """An event together with when it happened and where it comes from.
+
+    ``at`` is business time; None lets the database stamp it. ``source`` and ``source_id`` identify the event
+    at its producer: appending the same identity again is a no-op.
+    """
+
+    event: Event
+    at: datetime | None = None
+    source: str | None = None
+    source_id: str | None = None
+    metadata: dict[str, Any] = {}
+
+
+def append(
+    connection: Connection,
+    order_id: UUID,
+    events: Iterable[Event | Fact],
+    expected_version: int | None = None,
+) -> Sequence[RecordedEvent]:
+    """Append ``events`` to an order, all or none, and return what stands recorded for each.
+
+    ``expected_version`` is the version that the order must be at, 0 for a new order; None takes any.
+    Takes part in the transaction that is open on ``connection``, if there is one.
+    Raises ConcurrencyError or InvalidEventError; nothing was appended then.
+    """
+    payload = [_as_json(event if isinstance(event, Fact) else Fact(event)) for event in events]
+    return append_json(connection, order_id, payload, expected_version)
+
+
+def append_json(
+    connection: Connection,
+    order_id: UUID,
+    events: list[dict[str, Any]],
+    expected_version: int | None = None,
+) -> Sequence[RecordedEvent]:
+    """`append` for events that are JSON already, in the form that the SQL function takes."""
+    try:
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {COLUMNS} FROM record_events(%s, %s, %s) WITH ORDINALITY "
+                "AS r(id, order_id, version, event_type, event_data, created_at, source, source_id, metadata, position) "
+                "ORDER BY position",
+                (order_id, Jsonb(events), expected_version),
+            )
+            return [recorded_event(row) for row in cursor]
+    except psycopg.DatabaseError as error:
+        raise _translated(error, order_id, expected_version) from None
+
+
+def _as_json(fact: Fact) -> dict[str, Any]:
+    return {
+        "type": fact.event.type_name(),
+        "data": encode(fact.event),
+        "created_at": None if fact.at is None else to_ms(fact.at),
+        "source": fact.source,
+        "source_id": fact.source_id,
+        "metadata": fact.metadata,
+    }
+
+
+def _translated(error: psycopg.DatabaseError, order_id: UUID, expected: int | None) -> Exception:
+    if error.sqlstate == "ES001" and expected is not None:
+        return ConcurrencyError(order_id, expected, int(error.diag.message_detail or 0))
+    if isinstance(error, psycopg.IntegrityError | psycopg.DataError) or error.sqlstate == "55000":
+        diag = error.diag
+        if diag.constraint_name:
+            what = diag.constraint_name.replace("_", " ")
+            return InvalidEventError(f"refused by the log: {what}")
+        return InvalidEventError(". ".join(part for part in (diag.message_primary, diag.message_hint) if part))
+    return error

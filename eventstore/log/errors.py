@@ -1,0 +1,28 @@
+"""Errors of the store that a caller can act on. Each message says what was wrong and what to do."""
+
+from uuid import UUID
+
+
+class EventStoreError(Exception):
+    """Any error of the store that is the caller's to handle."""
+
+
+class ConcurrencyError(EventStoreError):
+    """The order was not at the expected version: somebody else appended first."""
+
+    def __init__(self, order_id: UUID, expected: int, found: int) -> None:
+        super().__init__(
+            f"order {order_id} is at version {found}, expected {expected}: "
+            "read it again, decide again, and append with the version you read"
+        )
+        self.order_id = order_id
+        self.expected = expected
+        self.found = found
+
+
+class InvalidEventError(EventStoreError):
+    """An event that the log cannot take."""
+
+
+class DatabaseUnavailableError(EventStoreError):
+    """The database cannot be reached, or is not an event store."""

@@ -1,0 +1,48 @@
+"""Follow the log: the events after a watermark, each exactly once, in the order of their ids."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from eventstore.domain.recorded import RecordedEvent
+from eventstore.log.connection import Connection
+from eventstore.log.rows import COLUMNS, recorded_event
+
+BEGINNING = UUID(int=0)
+
+
+def has_events_after(connection: Connection, watermark: UUID) -> bool:
+    """Whether the log holds any committed event above ``watermark``: one index probe, writes nothing."""
+    row = connection.execute("SELECT EXISTS (SELECT FROM order_events WHERE id > %s)", (watermark,)).fetchone()
+    return bool(row and row[0])
+
+
+def publish_horizon(connection: Connection) -> None:
+    """Let the feed be read up to now. Must be committed before the read: ``connection`` must be idle."""
+    if connection.info.transaction_status != 0:
+        raise RuntimeError("publish_horizon() needs a connection without an open transaction")
+    connection.execute("SELECT publish_horizon()")
+
+
+def horizon(connection: Connection) -> UUID:
+    """The highest id that a reader may have seen; all events up to it are committed and stay as they are."""
+    row = connection.execute("SELECT uuidv7_ceiling(horizon_ms())").fetchone()
+    assert row is not None
+    return UUID(str(row[0]))
+
+
+def read(connection: Connection, after: UUID | None = None, limit: int = 1000) -> list[RecordedEvent]:
+    """Up to ``limit`` events with ids above ``after``, lowest first; an empty list when there are none yet."""
+    if not has_events_after(connection, after or BEGINNING):
+        return []
+    publish_horizon(connection)
+    rows = connection.execute(f"SELECT {COLUMNS} FROM read_events(%s, %s)", (after, limit))
+    return [recorded_event(row) for row in rows]
+
+
+def stream(connection: Connection, order_id: UUID, after_version: int = 0) -> Iterator[RecordedEvent]:
+    """The events of one order above ``after_version``, in the order of their versions."""
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM order_events WHERE order_id = %s AND version > %s ORDER BY version",
+        (order_id, after_version),
+    )
+    return (recorded_event(row) for row in rows)

@@ -1,0 +1,63 @@
+"""Bring a database to the newest schema, or say which revision it has."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+
+_HERE = Path(__file__).parent
+_MIGRATION_LOCK = 0x45530001  # any number of its own: one migration at a time per database
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Migrate the database at ``url`` forwards; does nothing where it is already there.
+
+    Several processes may call this at once: they take turns.
+    """
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(0, CAST(:key AS int))"), {"key": _MIGRATION_LOCK})
+            command.upgrade(_config(connection), revision)
+    finally:
+        engine.dispose()
+
+
+def revisions() -> list[str]:
+    """All revisions, oldest first."""
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    script = ScriptDirectory.from_config(config)
+    return [revision.revision for revision in reversed(list(script.walk_revisions()))]
+
+
+def current(url: str) -> str | None:
+    """The revision of the database at ``url``; None if it was never migrated."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def run_sql(connection: Connection, revision: str, *names: str) -> None:
+    """Execute files of ``sql/<revision>``, in the order given, exactly as they are."""
+    for name in names:
+        sql = (_HERE / "sql" / revision / f"{name}.sql").read_text(encoding="utf-8")
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(sql)
+        finally:
+            cursor.close()

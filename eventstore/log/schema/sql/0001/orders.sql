@@ -1,0 +1,33 @@
+-- The current state of each order: the fold of its events by (created_at, version). Written by the projection only.
+CREATE TABLE orders (
+    order_id         uuid PRIMARY KEY,
+    customer_id      uuid,
+    amount           decimal(10,2),
+    currency         text,
+    status           text NOT NULL,
+    paid_amount      decimal(12,2) NOT NULL,
+    refunded_amount  decimal(12,2) NOT NULL,
+    placed_at        timestamptz,
+    paid_at          timestamptz,
+    shipped_at       timestamptz,
+    delivered_at     timestamptz,
+    cancelled_at     timestamptz,
+    refunded_at      timestamptz,
+    version          int NOT NULL,
+    last_event_id    uuid NOT NULL,
+    last_event_at    timestamptz NOT NULL,
+    anomalies        text[] NOT NULL
+);
+COMMENT ON COLUMN orders.customer_id IS 'null until OrderCreated is here';
+COMMENT ON COLUMN orders.version IS 'the version of the order''s events that this row holds';
+COMMENT ON COLUMN orders.last_event_at IS 'business time of the latest event folded';
+
+-- What a replay builds, beside the live table and in the same buckets as the log.
+CREATE TABLE orders_candidate (LIKE orders INCLUDING ALL) PARTITION BY HASH (order_id);
+DO $$
+BEGIN
+    FOR bucket IN 0..15 LOOP
+        EXECUTE format('CREATE TABLE orders_candidate_%s PARTITION OF orders_candidate
+                        FOR VALUES WITH (MODULUS 16, REMAINDER %s)', lpad(bucket::text, 2, '0'), bucket);
+    END LOOP;
+END $$;
