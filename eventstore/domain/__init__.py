@@ -1,1 +1,1 @@
-"""The business: events, order state, and the fold from one to the other. Pure: no I/O, no clock, no database."""
+"""The business: events, order state, the fold from one to the other. Pure: no I/O, clock or database."""

@@ -4,7 +4,7 @@ Facts are never refused: real producers ship before they are paid and before the
 follows from which facts are present; what is odd is noted in ``anomalies``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -54,56 +54,81 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
 
 def evolve(state: OrderState, recorded: FoldEvent) -> OrderState:
     """The state after one more event. Events come in the order of ``(created_at, version)``."""
-    at = from_ms(recorded.created_at)
-    changes: dict[str, Any] = {"last_event_at": at}
-    odd: list[str] = []
-    match recorded.event:
-        case OrderCreated() as event:
-            if state.placed_at is not None:
-                odd.append("created_twice")
-            else:
-                changes.update(placed_at=at, customer_id=event.customer_id)
-                if "amount_corrected_before_created" not in state.anomalies:
-                    changes.update(amount=event.amount, currency=event.currency)
-        case OrderPaid() as event:
-            changes.update(paid_at=state.paid_at or at, paid_amount=state.paid_amount + event.amount)
-            if state.placed_at is None:
-                odd.append("paid_before_created")
-            if state.paid_at is not None:
-                odd.append("paid_twice")
-        case OrderShipped():
-            changes.update(shipped_at=state.shipped_at or at)
-            if state.placed_at is None:
-                odd.append("shipped_before_created")
-            if state.paid_at is None:
-                odd.append("shipped_before_paid")
-            if state.cancelled_at is not None:
-                odd.append("shipped_after_cancelled")
-        case OrderDelivered():
-            changes.update(delivered_at=state.delivered_at or at)
-            if state.shipped_at is None:
-                odd.append("delivered_before_shipped")
-        case OrderCancelled():
-            changes.update(cancelled_at=state.cancelled_at or at)
-            if state.shipped_at is not None:
-                odd.append("cancelled_after_shipped")
-        case OrderRefunded() as event:
-            refunded = state.refunded_amount + event.amount
-            changes.update(refunded_at=state.refunded_at or at, refunded_amount=refunded)
-            if refunded > state.paid_amount:
-                odd.append("refunded_more_than_paid")
-        case OrderAmountCorrected() as event:
-            changes.update(amount=event.amount, currency=event.currency)
-            if state.placed_at is None:
-                odd.append("amount_corrected_before_created")
-        case UnknownEvent(event_type=name):
-            odd.append(f"unknown_event:{name}")
+    event, at = recorded.event, from_ms(recorded.created_at)
+    changes, odd = _RULES[type(event)](state, event, at)
     if recorded.version > state.version:
         changes.update(version=recorded.version, last_event_id=recorded.id)
     if odd:
         changes["anomalies"] = (*state.anomalies, *(name for name in odd if name not in state.anomalies))
-    changed = msgspec.structs.replace(state, **changes)
+    changed = msgspec.structs.replace(state, last_event_at=at, **changes)
     return msgspec.structs.replace(changed, status=status_of(changed))
+
+
+# A rule says what an event changes in a state, and what is odd about it.
+_Outcome = tuple[dict[str, Any], list[str]]
+
+
+def _created(state: OrderState, event: OrderCreated, at: datetime) -> _Outcome:
+    if state.placed_at is not None:
+        return {}, ["created_twice"]
+    changes: dict[str, Any] = {"placed_at": at, "customer_id": event.customer_id}
+    if state.amount is None:  # else a correction said better, earlier
+        changes.update(amount=event.amount, currency=event.currency)
+    return changes, []
+
+
+def _paid(state: OrderState, event: OrderPaid, at: datetime) -> _Outcome:
+    odd = _odd(paid_before_created=state.placed_at is None, paid_twice=state.paid_at is not None)
+    return {"paid_at": state.paid_at or at, "paid_amount": state.paid_amount + event.amount}, odd
+
+
+def _shipped(state: OrderState, _: OrderShipped, at: datetime) -> _Outcome:
+    return {"shipped_at": state.shipped_at or at}, _odd(
+        shipped_before_created=state.placed_at is None,
+        shipped_before_paid=state.paid_at is None,
+        shipped_after_cancelled=state.cancelled_at is not None,
+    )
+
+
+def _delivered(state: OrderState, _: OrderDelivered, at: datetime) -> _Outcome:
+    odd = _odd(delivered_before_shipped=state.shipped_at is None)
+    return {"delivered_at": state.delivered_at or at}, odd
+
+
+def _cancelled(state: OrderState, _: OrderCancelled, at: datetime) -> _Outcome:
+    odd = _odd(cancelled_after_shipped=state.shipped_at is not None)
+    return {"cancelled_at": state.cancelled_at or at}, odd
+
+
+def _refunded(state: OrderState, event: OrderRefunded, at: datetime) -> _Outcome:
+    refunded = state.refunded_amount + event.amount
+    odd = _odd(refunded_more_than_paid=refunded > state.paid_amount)
+    return {"refunded_at": state.refunded_at or at, "refunded_amount": refunded}, odd
+
+
+def _amount_corrected(state: OrderState, event: OrderAmountCorrected, _: datetime) -> _Outcome:
+    odd = _odd(amount_corrected_before_created=state.placed_at is None)
+    return {"amount": event.amount, "currency": event.currency}, odd
+
+
+def _unknown(_state: OrderState, event: UnknownEvent, _: datetime) -> _Outcome:
+    return {}, [f"unknown_event:{event.event_type}"]
+
+
+def _odd(**found: bool) -> list[str]:
+    return [name for name, present in found.items() if present]
+
+
+_RULES: dict[type, Callable[[OrderState, Any, datetime], _Outcome]] = {
+    OrderCreated: _created,
+    OrderPaid: _paid,
+    OrderShipped: _shipped,
+    OrderDelivered: _delivered,
+    OrderCancelled: _cancelled,
+    OrderRefunded: _refunded,
+    OrderAmountCorrected: _amount_corrected,
+    UnknownEvent: _unknown,
+}
 
 
 def status_of(state: OrderState) -> str:

@@ -39,7 +39,7 @@ def encode(event: Event) -> dict[str, Any]:
     return payload
 
 
-def decode(event_type: str, data: bytes) -> Event | UnknownEvent:
+def decode(event_type: str, data: str | bytes) -> Event | UnknownEvent:
     """The event that ``data``, a payload from the log, stands for."""
     decoder = _DECODERS.get(event_type)
     if decoder is None:

@@ -31,7 +31,7 @@ class FoldEvent(NamedTuple):
     order_id: UUID
     version: int
     event_type: str
-    data: bytes  #: the payload as JSON
+    data: str  #: the payload as JSON
     created_at: int  #: business time, ms since 1970
 
     @property

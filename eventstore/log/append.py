@@ -57,9 +57,7 @@ def append_json(
     try:
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT {COLUMNS} FROM record_events(%s, %s, %s) WITH ORDINALITY "
-                "AS r(id, order_id, version, event_type, event_data, created_at, source, source_id, metadata, position) "
-                "ORDER BY position",
+                f"SELECT {COLUMNS} FROM record_events(%s, %s, %s)",
                 (order_id, Jsonb(events), expected_version),
             )
             return [recorded_event(row) for row in cursor]
@@ -86,5 +84,7 @@ def _translated(error: psycopg.DatabaseError, order_id: UUID, expected: int | No
         if diag.constraint_name:
             what = diag.constraint_name.replace("_", " ")
             return InvalidEventError(f"refused by the log: {what}")
-        return InvalidEventError(". ".join(part for part in (diag.message_primary, diag.message_hint) if part))
+        return InvalidEventError(
+            ". ".join(part for part in (diag.message_primary, diag.message_hint) if part)
+        )
     return error

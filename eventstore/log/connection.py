@@ -28,8 +28,20 @@ def open_connection(url: str, *, application_name: str = "eventstore") -> Connec
     Raises DatabaseUnavailableError where no server answers at ``url``.
     """
     try:
-        connection = psycopg.connect(url, autocommit=True, application_name=application_name, connect_timeout=10)
+        connection = psycopg.connect(
+            url, autocommit=True, application_name=application_name, connect_timeout=10
+        )
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(f"cannot connect to the database: {str(error).strip()}") from None
     prepare(connection)
     return connection
+
+
+def sibling(connection: Connection) -> Connection:
+    """A second connection to the same database, for streaming out while streaming in."""
+    parameters: dict[str, Any] = {**connection.info.get_parameters(), "dbname": connection.info.dbname}
+    if connection.info.password:
+        parameters["password"] = connection.info.password
+    other: Connection = psycopg.connect(**parameters, autocommit=True)
+    prepare(other)
+    return other

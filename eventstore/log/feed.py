@@ -12,7 +12,9 @@ BEGINNING = UUID(int=0)
 
 def has_events_after(connection: Connection, watermark: UUID) -> bool:
     """Whether the log holds any committed event above ``watermark``: one index probe, writes nothing."""
-    row = connection.execute("SELECT EXISTS (SELECT FROM order_events WHERE id > %s)", (watermark,)).fetchone()
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM order_events WHERE id > %s)", (watermark,)
+    ).fetchone()
     return bool(row and row[0])
 
 
@@ -31,7 +33,7 @@ def horizon(connection: Connection) -> UUID:
 
 
 def read(connection: Connection, after: UUID | None = None, limit: int = 1000) -> list[RecordedEvent]:
-    """Up to ``limit`` events with ids above ``after``, lowest first; an empty list when there are none yet."""
+    """Up to ``limit`` events with ids above ``after``, lowest first; empty when there are none."""
     if not has_events_after(connection, after or BEGINNING):
         return []
     publish_horizon(connection)

@@ -1,0 +1,1 @@
+"""What is computed from the log: projections, refreshed by watermark, rebuilt by replay."""

@@ -1,1 +1,1 @@
-"""The database schema: Alembic revisions, each with its SQL in sql/<revision>, one file per function or table."""
+"""The schema: Alembic revisions, each with its SQL in sql/<revision>, a file per function or table."""

@@ -28,7 +28,9 @@ def upgrade(url: str, revision: str = "head") -> None:
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     try:
         with engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(0, CAST(:key AS int))"), {"key": _MIGRATION_LOCK})
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(0, CAST(:key AS int))"), {"key": _MIGRATION_LOCK}
+            )
             command.upgrade(_config(connection), revision)
     finally:
         engine.dispose()

@@ -1,0 +1,47 @@
+"""Read events of the log in the shape that a fold takes."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import UUID
+
+from eventstore.domain.recorded import FoldEvent
+from eventstore.log.connection import Connection
+
+#: The columns of a FoldEvent, in its order.
+FOLD_COLUMNS = "id, order_id, version, event_type, event_data::text, created_at"
+
+
+def events_between(connection: Connection, after: UUID, until: UUID, limit: int) -> list[FoldEvent]:
+    """Up to ``limit`` events with ``after < id <= until``, lowest ids first."""
+    rows = connection.execute(
+        f"SELECT {FOLD_COLUMNS} FROM order_events WHERE id > %s AND id <= %s ORDER BY id LIMIT %s",
+        (after, until, limit),
+    )
+    return [FoldEvent(*row) for row in rows]
+
+
+def events_of(connection: Connection, order_ids: list[UUID], until: UUID) -> Iterator[FoldEvent]:
+    """All events with ``id <= until`` of the given orders, each order's in the order of its fold."""
+    with connection.cursor(name="events_of") as cursor:
+        cursor.itersize = 10_000
+        cursor.execute(
+            f"SELECT {FOLD_COLUMNS} FROM order_events WHERE order_id = ANY(%s) AND id <= %s "
+            "ORDER BY order_id, created_at, version",
+            (order_ids, until),
+        )
+        yield from map(_fold_event, cursor)
+
+
+def events_of_bucket(connection: Connection, bucket: int, until: UUID) -> Iterator[FoldEvent]:
+    """All events with ``id <= until`` of a bucket, each order's in the order of its fold; streamed."""
+    query = (
+        f"COPY (SELECT {FOLD_COLUMNS} FROM order_events_{bucket:02d} WHERE id <= %s "
+        "ORDER BY order_id, created_at, version) TO STDOUT"
+    )
+    with connection.cursor() as cursor, cursor.copy(query, (until,)) as copy:
+        copy.set_types(["uuid", "uuid", "int4", "text", "text", "int8"])
+        yield from map(_fold_event, copy.rows())
+
+
+def _fold_event(row: Iterable[Any]) -> FoldEvent:
+    return FoldEvent(*row)

@@ -1,0 +1,68 @@
+"""Between the states of a projection and the rows of its table."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from eventstore.log.connection import Connection
+from eventstore.readmodels.projection import Projection
+
+
+def column_list(projection: Projection[Any]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, projection.columns))
+
+
+def as_row(state: Any, columns: tuple[str, ...]) -> list[Any]:
+    """The state's values in the order of ``columns``, tuples as SQL arrays."""
+    values = (getattr(state, column) for column in columns)
+    return [list(value) if isinstance(value, tuple) else value for value in values]
+
+
+def read_states(
+    connection: Connection, projection: Projection[Any], table: str, order_ids: list[UUID]
+) -> dict[UUID, Any]:
+    """The states that ``table`` holds of the given orders."""
+    query = sql.SQL("SELECT {} FROM {} WHERE order_id = ANY(%s)").format(
+        column_list(projection), sql.Identifier(table)
+    )
+    columns = projection.columns
+    make: Any = type(projection.initial(UUID(int=0)))
+    states: dict[UUID, Any] = {}
+    for row in connection.execute(query, (order_ids,)):
+        values = (tuple(value) if isinstance(value, list) else value for value in row)
+        state = make(**dict(zip(columns, values, strict=True)))
+        states[state.order_id] = state
+    return states
+
+
+def upsert_states(
+    connection: Connection, projection: Projection[Any], table: str, states: Iterable[Any]
+) -> None:
+    """Write the states into ``table``, set-based: COPY beside it, then one statement."""
+    columns = projection.columns
+    names = column_list(projection)
+    staging = sql.Identifier(f"{projection.name}_folded")
+    connection.execute(
+        sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
+            staging, sql.Identifier(projection.name)
+        )
+    )
+    connection.execute(sql.SQL("TRUNCATE {}").format(staging))
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(staging, names)) as copy,
+    ):
+        for state in states:
+            copy.write_row(as_row(state, columns))
+    assignments = sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column))
+        for column in columns
+        if column != "order_id"
+    )
+    connection.execute(
+        sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT (order_id) DO UPDATE SET {}").format(
+            sql.Identifier(table), names, names, staging, assignments
+        )
+    )
