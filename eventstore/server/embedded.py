@@ -1,0 +1,214 @@
+"""A real PostgreSQL from a wheel, in the home folder, for everybody who has none.
+
+It listens on a Unix socket only, outlives the process that started it, and stops on ``stop()``. Whether it
+runs is found out by connecting: a pid file may be left from a crash and name a process of somebody else.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import psutil
+import psycopg
+
+from eventstore.server import cluster
+from eventstore.server.databases import ensure_database
+from eventstore.server.errors import ServerError
+
+DATABASE = "eventstore"
+
+_LINGERING_S = 30  # processes of a killed server may take this long to notice and leave
+_SLOW_START_S = 10
+_SLOW_STOP_S = 300
+_POLL_S = 0.02
+
+_log = logging.getLogger(__name__)
+_started: list[subprocess.Popen[bytes]] = []  # a lost handle could neither be reaped nor kept quiet
+
+
+def start(home: Path) -> str:
+    """Start the server of ``home`` unless it runs, and return the URL of its database.
+
+    Any number of processes may call this at once; where it runs already, it costs one connection. After a
+    crash it waits for the recovery, however long that takes.
+    """
+    data = _data(home)
+    if _state(data, DATABASE) != "accepting":
+        with _exclusive(home) as lock:
+            cluster.create(data, lock)
+            _start_and_wait(data)
+            ensure_database(_url(data, DATABASE))
+    return _url(data, DATABASE)
+
+
+def stop(home: Path) -> bool:
+    """Stop the server of ``home``; False if none runs. Open transactions are rolled back."""
+    data = _data(home)
+    if _postmaster(data) is None:
+        return False
+    with _exclusive(home):
+        postmaster = _postmaster(data)
+        if postmaster is None or not postmaster.is_alive():
+            return False
+        os.kill(postmaster.pid, signal.SIGINT)  # PostgreSQL's "fast shutdown"
+        deadline = time.monotonic() + _SLOW_STOP_S
+        while _pid_file(data).exists() and postmaster.is_alive():
+            if time.monotonic() > deadline:
+                raise ServerError(f"PostgreSQL in {data} is still stopping; see {_log_file(data)}")
+            time.sleep(_POLL_S)
+    for process in _started:
+        process.poll()
+    return True
+
+
+def is_running(home: Path) -> bool:
+    """Whether the server of ``home`` answers."""
+    return _state(_data(home), "postgres") == "accepting"
+
+
+def _data(home: Path) -> Path:
+    return home.resolve() / "postgres"
+
+
+def _log_file(data: Path) -> Path:
+    return data.with_name("postgres.log")
+
+
+def _pid_file(data: Path) -> Path:
+    return data / "postmaster.pid"
+
+
+@dataclass(frozen=True)
+class _Postmaster:
+    """What a server wrote into its pid file. It may be long dead."""
+
+    pid: int
+    data: Path
+    socket_folder: Path
+
+    def is_alive(self) -> bool:
+        """Whether that process is the server of that data folder: pids are given out again."""
+        try:
+            return str(self.data) in psutil.Process(self.pid).cmdline()
+        except psutil.Error:
+            return False
+
+
+def _postmaster(data: Path) -> _Postmaster | None:
+    try:
+        pid, folder, _, _, socket_folder = _pid_file(data).read_text().splitlines()[:5]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError:
+        raise ServerError(
+            f"{data} belongs to another user; set EVENTSTORE_HOME to a folder of yours"
+        ) from None
+    except ValueError:
+        return None  # being written, or cut short by a crash
+    if folder != str(data) or not socket_folder or not pid.isdecimal():
+        return None  # a copied folder names the server of the original
+    return _Postmaster(int(pid), data, Path(socket_folder))
+
+
+def _url(data: Path, database: str) -> str:
+    postmaster = _postmaster(data)
+    if postmaster is None:
+        raise ServerError(f"PostgreSQL in {data} was stopped just now; run this again")
+    # The port is given because PGPORT in the environment would replace a default.
+    return (
+        f"postgresql://postgres@/{database}?host={quote(str(postmaster.socket_folder))}&port={cluster.PORT}"
+    )
+
+
+def _state(data: Path, database: str) -> Literal["accepting", "changing", "absent"]:
+    """Whether the server of this folder takes connections, is starting or stopping, or is not there."""
+    if _postmaster(data) is None:
+        return "absent"
+    try:
+        with psycopg.connect(_url(data, database), connect_timeout=10) as connection:
+            served = connection.execute("SHOW data_directory").fetchone()
+    except psycopg.OperationalError as error:
+        message = " ".join(str(error).split())
+        if "the database system is" in message:  # starting up, in recovery, shutting down
+            return "changing"
+        if "FATAL" not in message or "does not exist" in message:
+            return "absent"
+        raise ServerError(f"PostgreSQL in {data} refuses connections: {message}") from None
+    return "accepting" if served == (str(data),) else "absent"
+
+
+@contextmanager
+def _exclusive(home: Path) -> Iterator[int]:
+    """One process at a time may start or stop the server. The lock goes when its holder dies."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = os.open(home / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ServerError(
+            f"cannot write to {home} ({error.strerror}); set EVENTSTORE_HOME to a folder of yours, "
+            "or DATABASE_URL to a PostgreSQL of yours"
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _start_and_wait(data: Path) -> None:
+    process: subprocess.Popen[bytes] | None = None
+    log_start = 0
+    begin = time.monotonic()
+    told = False
+    while (state := _state(data, "postgres")) != "accepting":
+        waited = time.monotonic() - begin
+        if state == "absent" and (process is None or process.poll() is not None):
+            if process is not None:
+                _check_worth_retrying(data, log_start, waited)
+            log_start = _log_file(data).stat().st_size if _log_file(data).exists() else 0
+            process = _launch(data)
+        if waited > _SLOW_START_S and not told:
+            _log.warning("PostgreSQL in %s is starting, perhaps recovering from a crash; waiting", data)
+            told = True
+        time.sleep(_POLL_S)
+
+
+def _launch(data: Path) -> subprocess.Popen[bytes]:
+    _drop_stale_pid_file(data)
+    with _log_file(data).open("ab") as log:
+        process = cluster.launch(data, log)
+    _started.append(process)
+    return process
+
+
+def _drop_stale_pid_file(data: Path) -> None:
+    """PostgreSQL refuses to start while the pid in its file is in use, by whatever program.
+
+    Safe if other processes of the dead server still linger: their shared memory is found by the folder.
+    """
+    postmaster = _postmaster(data)
+    if postmaster is None or not postmaster.is_alive():
+        _pid_file(data).unlink(missing_ok=True)
+
+
+def _check_worth_retrying(data: Path, log_start: int, waited: float) -> None:
+    """Raise what the server said when it gave up, unless it may pass."""
+    with _log_file(data).open("rb") as log:
+        log.seek(log_start)
+        lines = log.read().decode(errors="replace").splitlines()
+    lingering = any("still in use" in line or "already exists" in line for line in lines)
+    if lingering and waited < _LINGERING_S:
+        return
+    reasons = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
+    reason = reasons[-1] if reasons else "it said nothing"
+    advice = "an old server process still uses the folder: end it" if lingering else f"see {_log_file(data)}"
+    raise ServerError(f"PostgreSQL did not start in {data}: {reason} ({advice})")

@@ -1,0 +1,39 @@
+"""All that comes from the environment: EVENTSTORE_HOME and DATABASE_URL."""
+
+import os
+from pathlib import Path
+
+from eventstore.server import embedded
+from eventstore.server.urls import checked, database_name, with_database
+
+
+def home() -> Path:
+    """The folder of everything kept outside a database of yours; absolute, not necessarily there yet.
+
+    A child process in another folder must be given this path: the default depends on the current folder.
+    """
+    return Path(os.environ.get("EVENTSTORE_HOME") or ".eventstore").expanduser().absolute()
+
+
+def landing() -> Path:
+    """Where producers leave files for ingestion."""
+    return home() / "landing"
+
+
+def dagster_home() -> Path:
+    """DAGSTER_HOME: dagster.yaml and the logs of its runs."""
+    return home() / "dagster"
+
+
+def database_url() -> str:
+    """DATABASE_URL where it is set, else the embedded PostgreSQL, which this starts.
+
+    The database of the embedded server exists; the one DATABASE_URL names may not (``ensure_database``).
+    """
+    url = os.environ.get("DATABASE_URL", "").strip()
+    return checked(url) if url else embedded.start(home())
+
+
+def dagster_database_url(url: str) -> str:
+    """Dagster's own database beside the one at ``url``. A plain "dagster" could be another team's."""
+    return with_database(url, f"{database_name(url)}_dagster")
