@@ -1,0 +1,49 @@
+"""An event store for orders on PostgreSQL.
+
+>>> import eventstore
+>>> store = eventstore.connect()
+>>> store.append(order_id, [eventstore.OrderPaid(amount="12.50", currency="EUR")], expected_version=1)
+"""
+
+from eventstore.domain.events import (
+    Event,
+    OrderAmountCorrected,
+    OrderCancelled,
+    OrderCreated,
+    OrderDelivered,
+    OrderPaid,
+    OrderRefunded,
+    OrderShipped,
+    UnknownEvent,
+)
+from eventstore.domain.order import OrderState
+from eventstore.domain.recorded import RecordedEvent
+from eventstore.face.store import Store, connect
+from eventstore.log.append import Fact
+from eventstore.log.errors import (
+    ConcurrencyError,
+    DatabaseUnavailableError,
+    EventStoreError,
+    InvalidEventError,
+)
+
+__all__ = [
+    "ConcurrencyError",
+    "DatabaseUnavailableError",
+    "Event",
+    "EventStoreError",
+    "Fact",
+    "InvalidEventError",
+    "OrderAmountCorrected",
+    "OrderCancelled",
+    "OrderCreated",
+    "OrderDelivered",
+    "OrderPaid",
+    "OrderRefunded",
+    "OrderShipped",
+    "OrderState",
+    "RecordedEvent",
+    "Store",
+    "UnknownEvent",
+    "connect",
+]

@@ -1,0 +1,1 @@
+"""What people use: the Python API and the command line."""

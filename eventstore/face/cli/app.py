@@ -1,0 +1,44 @@
+"""The command-line application and what its commands share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from eventstore.face.cli.output import complain
+from eventstore.face.store import Store, as_uuid, connect
+
+app = typer.Typer(
+    name="eventstore",
+    help="An event store for orders on PostgreSQL. DATABASE_URL names the database; without it an embedded "
+    "PostgreSQL is started in EVENTSTORE_HOME (default: .eventstore).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable object on standard output.")]
+
+
+def _order_id(text: str) -> UUID:
+    try:
+        return as_uuid(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+OrderId = Annotated[UUID, typer.Argument(parser=_order_id, metavar="ORDER_ID", help="The order, a UUID.")]
+
+
+@contextmanager
+def open_store() -> Iterator[Store]:
+    with connect() as store:
+        yield store
+
+
+def fail(message: str, code: int = 2) -> typer.Exit:
+    """Say what was wrong; raise what this returns."""
+    complain(message)
+    return typer.Exit(code)

@@ -1,0 +1,1 @@
+"""ingest and rejects: files of CloudEvents in, what could not go in kept."""

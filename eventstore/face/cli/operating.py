@@ -1,0 +1,75 @@
+"""init, status, url and down: the store as a whole."""
+
+from datetime import UTC, datetime
+
+import typer
+
+from eventstore.face.cli.app import Json, app, open_store
+from eventstore.face.cli.output import console, print_fields, print_json
+from eventstore.log.schema import migrate
+from eventstore.readmodels.status import status as read_status
+from eventstore.server import embedded
+from eventstore.server.databases import ensure_database
+from eventstore.server.settings import database_url, home, landing
+from eventstore.server.urls import without_password
+
+
+@app.command()
+def init(as_json: Json = False) -> None:
+    """Create or migrate the database and the landing folder; safe to run again."""
+    url = database_url()
+    ensure_database(url)
+    before = migrate.current(url)
+    migrate.upgrade(url)
+    landing().mkdir(parents=True, exist_ok=True)
+    result = {
+        "database": without_password(url),
+        "revision": migrate.current(url),
+        "previous_revision": before,
+        "landing": str(landing()),
+    }
+    print_json(result) if as_json else print_fields(result)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show the log, the horizon and who holds it back, the lag of each projection, and the rejects."""
+    with open_store() as store, store.connection() as connection:
+        now = read_status(connection)
+    if as_json:
+        print_json(now)
+        return
+    print_fields({"events": now.events, "horizon": now.horizon, "rejects": now.rejects or "none"})
+    for holder in now.horizon_holders:
+        open_for = (datetime.now(UTC) - holder["open_since"]).total_seconds() if holder["open_since"] else 0.0
+        console.print(
+            f"[yellow]horizon held[/] by an open append of {holder['role']} ({holder['application_name']}, "
+            f"pid {holder['pid']}, {holder['state']}) for {open_for:.1f} s"
+        )
+    for name, projection in now.projections.items():
+        print_fields(
+            {
+                "watermark": projection.watermark,
+                "lag": f"{projection.lag_events:,} events, {projection.lag_seconds:.1f} s",
+                "rules": projection.fold_version,
+                "refreshed": projection.updated_at or "never: run `eventstore refresh`",
+            },
+            title=name,
+        )
+
+
+@app.command()
+def url(as_json: Json = False) -> None:
+    """Print the database URL, for example for psql "$(eventstore url)"."""
+    where = database_url()
+    print_json({"url": where}) if as_json else typer.echo(where)
+
+
+@app.command()
+def down(as_json: Json = False) -> None:
+    """Stop the embedded PostgreSQL. The data stays."""
+    stopped = embedded.stop(home())
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        typer.echo("stopped" if stopped else f"no embedded PostgreSQL is running in {home()}")

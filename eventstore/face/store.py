@@ -1,0 +1,136 @@
+"""The Python API: ``store = eventstore.connect()``."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from eventstore.domain.events import Event
+from eventstore.domain.order import OrderState
+from eventstore.domain.recorded import RecordedEvent
+from eventstore.log import append as log_append
+from eventstore.log import feed
+from eventstore.log.append import Fact
+from eventstore.log.connection import Connection, prepare
+from eventstore.log.errors import DatabaseUnavailableError
+from eventstore.readmodels.current import current
+from eventstore.server.settings import database_url
+from eventstore.server.urls import checked, without_password
+
+
+class Store:
+    """An event store. Safe to share between threads; close it, or use it in a ``with`` block."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._pool = ConnectionPool(
+            url,
+            min_size=0,
+            max_size=10,
+            open=False,
+            configure=prepare,
+            kwargs={"autocommit": True, "application_name": "eventstore"},
+            timeout=10,
+        )
+
+    def append(
+        self,
+        order_id: UUID | str,
+        events: Event | Fact | Iterable[Event | Fact],
+        expected_version: int | None = None,
+    ) -> list[RecordedEvent]:
+        """Append events to an order, all of them or none, and return what stands recorded for each.
+
+        ``expected_version``: the version the order must be at, 0 for a new one; None takes any. An event
+        whose Fact carries a ``(source, source_id)`` that the order has already is not appended again.
+        Raises ConcurrencyError where the order is at another version, InvalidEventError for a bad event.
+        """
+        several = [events] if isinstance(events, Event | Fact) else events
+        with self.connection() as connection:
+            return list(log_append.append(connection, as_uuid(order_id), several, expected_version))
+
+    def read(self, after: UUID | None = None, limit: int = 1000) -> list[RecordedEvent]:
+        """The feed: up to ``limit`` events above the watermark ``after``, each exactly once, in the order of
+        their ids. The id of the last one is the next watermark. Empty when there is nothing new.
+        """
+        with self.connection() as connection:
+            return feed.read(connection, after, limit)
+
+    def stream(self, order_id: UUID | str) -> list[RecordedEvent]:
+        """All events of an order in the order of their versions; empty for an order without events."""
+        with self.connection() as connection:
+            return list(feed.stream(connection, as_uuid(order_id)))
+
+    def current(self, order_id: UUID | str) -> OrderState | None:
+        """The order's state now, including every append that has returned; None where it has no events."""
+        with self.connection() as connection:
+            state: OrderState | None = current(connection, as_uuid(order_id))
+            return state
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection of the store's pool, in autocommit mode.
+
+        Raises DatabaseUnavailableError where the database cannot be reached.
+        """
+        self._pool.open()
+        try:
+            lent = self._pool.getconn()
+        except PoolTimeout:
+            raise _unavailable(self.url) from None
+        try:
+            yield lent
+        finally:
+            self._pool.putconn(lent)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def connect(url: str | None = None) -> Store:
+    """Open the event store at ``url``; without one, at DATABASE_URL or on the embedded PostgreSQL, which is
+    started if need be.
+
+    Raises DatabaseUnavailableError where no server answers or the database has not been set up.
+    """
+    where = checked(url, name="url") if url else database_url()
+    try:
+        with psycopg.connect(where, connect_timeout=10) as connection:
+            (table,) = connection.execute("SELECT to_regclass('order_events')").fetchone() or (None,)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(f"cannot connect to the database: {str(error).strip()}") from None
+    if table is None:
+        raise DatabaseUnavailableError(
+            f"{without_password(where)} is not an event store yet: run `eventstore init`"
+        )
+    return Store(where)
+
+
+def as_uuid(order_id: UUID | str) -> UUID:
+    """Raises ValueError, with the value, where ``order_id`` is not a UUID."""
+    if isinstance(order_id, UUID):
+        return order_id
+    try:
+        return UUID(order_id)
+    except ValueError:
+        raise ValueError(f"order id {order_id!r} is not a UUID") from None
+
+
+def _unavailable(url: str) -> DatabaseUnavailableError:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        return DatabaseUnavailableError(f"cannot connect to the database: {str(error).strip()}")
+    return DatabaseUnavailableError("all connections of the store have been busy for 10 seconds")

@@ -1,0 +1,30 @@
+"""The state of one order, exact at the moment of the call, whatever the refresh schedule does."""
+
+from typing import Any
+from uuid import UUID
+
+from eventstore.domain.recorded import FoldEvent, to_ms
+from eventstore.log.connection import Connection
+from eventstore.readmodels.events import FOLD_COLUMNS
+from eventstore.readmodels.projection import ORDERS, Projection
+from eventstore.readmodels.rows import read_states
+
+
+def current(connection: Connection, order_id: UUID, projection: Projection[Any] = ORDERS) -> Any | None:
+    """The projected row plus the events above its version; None for an order without events."""
+    state = read_states(connection, projection, projection.name, [order_id]).get(order_id)
+    state = state or projection.initial(order_id)
+    tail = _events_above(connection, order_id, state.version)
+    if state.version and any(event.created_at < to_ms(state.last_event_at) for event in tail):
+        state = projection.initial(order_id)
+        tail = _events_above(connection, order_id, 0)
+    for event in sorted(tail, key=lambda event: (event.created_at, event.version)):
+        state = projection.evolve(state, event)
+    return state if state.version else None
+
+
+def _events_above(connection: Connection, order_id: UUID, version: int) -> list[FoldEvent]:
+    rows = connection.execute(
+        f"SELECT {FOLD_COLUMNS} FROM order_events WHERE order_id = %s AND version > %s", (order_id, version)
+    )
+    return [FoldEvent(*row) for row in rows]
