@@ -121,33 +121,41 @@ def template(server_url: str) -> str:
     return name
 
 
+class _Factory:
+    def __init__(self, server_url: str, template: str, server: psycopg.Connection[Any]) -> None:
+        self._server_url, self._template, self._server = server_url, template, server
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+        self._names = (f"{_prefix()}{worker}_{number}" for number in count())
+        self._used: list[str] = []
+        self._in_use: list[str] = []
+
+    def make(self, *, migrated: bool = True) -> str:
+        name = next(self._names)
+        self._in_use.append(name)
+        source = self._template if migrated else "template0"
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        self._server.execute(statement.format(sql.Identifier(name), sql.Identifier(source)))
+        return with_database(self._server_url, name)
+
+    def end_test(self) -> None:
+        """Drop what the test *before* used: a server waits 100 ms for connections that are just closing."""
+        for name in self._used:
+            _drop(self._server, name)
+            _drop(self._server, f"{name}_dagster")
+        self._used, self._in_use = self._in_use, []
+
+
 @pytest.fixture(scope="session")
-def _names() -> Iterator[str]:
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    return (f"{_prefix()}{worker}_{number}" for number in count())
+def _factory(server_url: str, template: str) -> Iterator[_Factory]:
+    with psycopg.connect(server_url, autocommit=True) as server:
+        yield _Factory(server_url, template, server)
 
 
 @pytest.fixture
-def new_database(server_url: str, template: str, _names: Iterator[str]) -> Iterator[Callable[..., str]]:
+def new_database(_factory: _Factory) -> Iterator[Callable[..., str]]:
     """Makes further databases: ``new_database()`` migrated, ``new_database(migrated=False)`` empty."""
-    made: list[str] = []
-    with psycopg.connect(server_url, autocommit=True) as server:
-
-        def make(*, migrated: bool = True) -> str:
-            name = next(_names)
-            made.append(name)
-            source = template if migrated else "template0"
-            server.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
-                    sql.Identifier(name), sql.Identifier(source), sql.SQL("FILE_COPY")
-                )
-            )
-            return with_database(server_url, name)
-
-        yield make
-        for name in made:
-            _drop(server, name)
-            _drop(server, f"{name}_dagster")
+    yield _factory.make
+    _factory.end_test()
 
 
 @pytest.fixture
