@@ -1,0 +1,101 @@
+"""Asset checks: what a person should know about the data although the run succeeded."""
+
+import dagster as dg
+
+from eventstore.readmodels.lag import lag_of
+from eventstore.readmodels.projection import ORDERS
+from eventstore.readmodels.watermark import watermark
+from pipelines.assets import order_events, orders
+from pipelines.metadata import count_by
+from pipelines.resources import EventStore
+
+_MAX_LAG_S = 120
+_MAX_ODD_SHARE = 0.1
+
+
+@dg.asset_check(asset=order_events)
+def rejects(store: EventStore) -> dg.AssetCheckResult:
+    """Warns while lines that could not be appended wait for a fix and a retry."""
+    with store.connect() as connection:
+        by_reason = dict(
+            connection.execute(
+                "SELECT reason, count(*) FROM rejects WHERE resolved_at IS NULL GROUP BY reason"
+            ).fetchall()
+        )
+    return dg.AssetCheckResult(
+        passed=not by_reason,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{sum(by_reason.values())} lines wait. See `eventstore rejects`, fix, then `eventstore rejects retry`."
+            if by_reason
+            else "Every line read so far is in the log."
+        ),
+        metadata={"rejects_by_reason": count_by("reason", by_reason)},
+    )
+
+
+@dg.asset_check(asset=orders)
+def lag(store: EventStore) -> dg.AssetCheckResult:
+    """Warns when events have been waiting for minutes: usually an append that somebody left open."""
+    with store.connect() as connection:
+        found = lag_of(connection, watermark(connection, ORDERS))
+        holders = connection.execute(
+            "SELECT pid, role, application_name, open_since FROM horizon_holders() ORDER BY open_since"
+        ).fetchall()
+    return dg.AssetCheckResult(
+        passed=found.seconds <= _MAX_LAG_S,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{found.events} events wait, the oldest for {found.seconds:.0f} s.",
+        metadata={
+            "lag_events": found.events,
+            "lag_seconds": found.seconds,
+            "open_appends": [
+                f"pid {pid} ({role}, {name}) since {since:%Y-%m-%d %H:%M:%S} UTC"
+                for pid, role, name, since in holders
+            ],
+        },
+    )
+
+
+@dg.asset_check(asset=orders)
+def fold_version(store: EventStore) -> dg.AssetCheckResult:
+    """Fails while the live table was folded by other rules than this code's."""
+    with store.connect() as connection:
+        row = connection.execute(
+            "SELECT fold_version FROM projections WHERE name = %s", (ORDERS.name,)
+        ).fetchone()
+    live = row[0] if row else None
+    same = live in (None, ORDERS.fold_version)
+    return dg.AssetCheckResult(
+        passed=same,
+        description=(
+            f"Folded by rules {ORDERS.fold_version}."
+            if same
+            else f"Folded by rules {live}, the code has rules {ORDERS.fold_version}: replay (materialize all of the "
+            "group `orders`)."
+        ),
+        metadata={"live": str(live), "code": ORDERS.fold_version},
+    )
+
+
+@dg.asset_check(asset=orders)
+def anomalies(store: EventStore) -> dg.AssetCheckResult:
+    """Counts the orders whose events contradict each other; warns when they are more than one in ten."""
+    with store.connect() as connection:
+        counts = dict(
+            connection.execute(
+                "SELECT anomaly, count(*) FROM orders, unnest(anomalies) AS anomaly GROUP BY anomaly"
+            ).fetchall()
+        )
+        odd, total = connection.execute(
+            "SELECT count(*) FILTER (WHERE anomalies <> '{}'), count(*) FROM orders"
+        ).fetchone() or (0, 0)
+    return dg.AssetCheckResult(
+        passed=odd <= total * _MAX_ODD_SHARE,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{odd} of {total} orders are odd.",
+        metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts)},
+    )
+
+
+ALL = [rejects, lag, fold_version, anomalies]

@@ -1,0 +1,124 @@
+"""``make demo``: sample files through the real Dagster job, and what came of them."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+import eventstore
+from eventstore.ingestion.sample import write_sample
+from eventstore.log.connection import Connection
+from eventstore.log.errors import EventStoreError
+from eventstore.readmodels.projection import ORDERS
+from eventstore.readmodels.status import status
+from eventstore.server import settings
+from eventstore.server.errors import ServerError
+from eventstore.server.urls import without_password
+from pipelines.assets import IngestConfig
+from pipelines.definitions import build_defs
+from pipelines.instance import prepare
+
+_ORDERS = 3000
+_NEXT = """\
+[bold]make up[/]                              the same in Dagster's web pages, schedules on
+[bold]. .venv/bin/activate[/]                 then:
+[bold]eventstore show {order_id}[/]
+[bold]eventstore rejects[/]                   the lines that could not be appended
+[bold]psql "$(eventstore url)"[/]             SELECT * FROM orders;"""
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    started = time.monotonic()
+    try:
+        with console.status("Preparing the database …"):
+            url = prepare()
+        with console.status("Writing sample files …"):
+            files = write_sample(settings.landing(), orders=_ORDERS)
+        with console.status("Running the Dagster job ingest_and_refresh …"):
+            result = _run_job(files)
+        if not result.success:
+            return _failed("\n".join(_errors(result)))
+        with eventstore.connect(url) as store, store.connection() as connection:
+            _report(result, connection)
+            console.print(f"\nDone in {time.monotonic() - started:.0f} s. Now try:")
+            console.print(_NEXT.format(order_id=_an_order(connection)))
+    except (ServerError, EventStoreError, psycopg.Error) as error:
+        return _failed(str(error).strip())
+    return 0
+
+
+def _run_job(files: list[Path]) -> dg.ExecuteInProcessResult:
+    """In this process, recorded in the instance whose pages ``make up`` shows."""
+    job = build_defs().resolve_job_def("ingest_and_refresh")
+    with dg.DagsterInstance.get() as instance:
+        return job.execute_in_process(
+            instance=instance,
+            run_config=dg.RunConfig(
+                ops={"order_events": IngestConfig(paths=[str(path) for path in files])},
+                loggers={"console": {"config": {"log_level": "CRITICAL"}}},
+            ),
+            raise_on_error=False,
+        )
+
+
+def _errors(result: dg.ExecuteInProcessResult) -> list[str]:
+    failures = [event for event in result.all_events if event.is_step_failure]
+    return [f"{event.step_key}: {event.step_failure_data.error_display_string}" for event in failures]
+
+
+def _report(result: dg.ExecuteInProcessResult, connection: Connection) -> None:
+    ingested = _metadata(result, "order_events")
+    now = status(connection)
+    orders = now.projections[ORDERS.name]
+    console.print(
+        _table("Ingested", {name: ingested[name] for name in ("read", "events", "duplicates", "rejected")})
+    )
+    console.print(_table("Rejected lines, by reason", now.rejects))
+    console.print(
+        _table(
+            "Orders by status",
+            dict(
+                connection.execute(
+                    "SELECT status, count(*) FROM orders GROUP BY status ORDER BY count(*) DESC"
+                ).fetchall()
+            ),
+        )
+    )
+    console.print(f"watermark  {orders.watermark}")
+    console.print(f"lag        {orders.lag_events} events, {orders.lag_seconds:.1f} s")
+
+
+def _metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    [materialization] = result.asset_materializations_for_node(asset)
+    return {name: value.value for name, value in materialization.metadata.items()}
+
+
+def _table(title: str, counts: dict[str, int]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, min_width=40)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
+    return table
+
+
+def _an_order(connection: Connection) -> str:
+    """The order with the longest story."""
+    row = connection.execute("SELECT order_id FROM orders ORDER BY version DESC, order_id LIMIT 1").fetchone()
+    return str(row[0]) if row else "ORDER_ID"
+
+
+def _failed(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

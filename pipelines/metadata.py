@@ -1,0 +1,47 @@
+"""What runs report of themselves, in the forms that Dagster's pages know how to show."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from psycopg import sql
+
+from eventstore.log.connection import Connection
+
+
+def per_second(events: int, seconds: float) -> float:
+    return round(events / seconds, 1) if seconds else 0.0
+
+
+def count_by(what: str, counts: Mapping[str, int]) -> dg.TableMetadataValue:
+    """Counts as a table of two columns, the largest first."""
+    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return dg.MetadataValue.table(
+        [dg.TableRecord({what: name, "count": count}) for name, count in rows],
+        schema=dg.TableSchema([dg.TableColumn(what, "string"), dg.TableColumn("count", "int")]),
+    )
+
+
+def table(connection: Connection, name: str) -> dict[str, Any]:
+    """Where a table is, how many rows it has and what its columns are."""
+    rows = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name))).fetchone()
+    columns = connection.execute(
+        "SELECT attname, format_type(atttypid, atttypmod), attnotnull, col_description(attrelid, attnum) "
+        "FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (name,),
+    )
+    return {
+        "dagster/table_name": f"{connection.info.dbname}.public.{name}",
+        "dagster/row_count": rows[0] if rows else 0,
+        "dagster/column_schema": dg.TableSchema(
+            [
+                dg.TableColumn(
+                    column,
+                    type=type_name,
+                    description=description,
+                    constraints=dg.TableColumnConstraints(nullable=not required),
+                )
+                for column, type_name, required, description in columns
+            ]
+        ),
+    }

@@ -1,0 +1,8 @@
+"""How assets are cut into pieces that Dagster can run and retry one by one."""
+
+import dagster as dg
+
+from eventstore.readmodels.projection import BUCKETS
+
+#: The buckets of the log, each order in one of them: a backfill over all is the full replay.
+buckets = dg.StaticPartitionsDefinition([f"{bucket:02d}" for bucket in range(BUCKETS)])
