@@ -22,6 +22,7 @@ from eventstore.face.store import Store, connect
 from eventstore.log.append import Fact
 from eventstore.log.errors import (
     ConcurrencyError,
+    ConsumerBusyError,
     DatabaseUnavailableError,
     EventStoreError,
     InvalidEventError,
@@ -29,6 +30,7 @@ from eventstore.log.errors import (
 
 __all__ = [
     "ConcurrencyError",
+    "ConsumerBusyError",
     "DatabaseUnavailableError",
     "Event",
     "EventStoreError",

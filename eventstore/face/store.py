@@ -16,6 +16,7 @@ from eventstore.log import append as log_append
 from eventstore.log import feed
 from eventstore.log.append import Fact
 from eventstore.log.connection import Connection, prepare
+from eventstore.log.consumers import subscribe
 from eventstore.log.errors import DatabaseUnavailableError
 from eventstore.readmodels.current import current
 from eventstore.server.settings import database_url
@@ -70,6 +71,18 @@ class Store:
         with self.connection() as connection:
             state: OrderState | None = current(connection, as_uuid(order_id))
             return state
+
+    def subscribe(
+        self, consumer: str, *, follow: bool = True, limit: int | None = None
+    ) -> Iterator[RecordedEvent]:
+        """The feed for a named consumer, from where it left off: at least once, in order within an order.
+
+        An event is done with when the loop asks for the next one. It ends after ``limit`` events or, without
+        ``follow``, at the end of the feed. Raises ConsumerBusyError while another process follows under the
+        same name.
+        """
+        with self.connection() as connection:
+            yield from subscribe(connection, consumer, follow=follow, limit=limit)
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

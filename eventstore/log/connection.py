@@ -10,8 +10,9 @@ from eventstore.log.errors import DatabaseUnavailableError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-#: Two-key advisory locks of the projections use this first key; the horizon uses one-key locks.
+#: First keys of two-key advisory locks; the horizon uses one-key locks, so the two cannot mix.
 PROJECTION_LOCK = 0x4553
+CONSUMER_LOCK = 0x4554
 
 
 def prepare(connection: Connection) -> None:

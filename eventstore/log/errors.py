@@ -26,3 +26,7 @@ class InvalidEventError(EventStoreError):
 
 class DatabaseUnavailableError(EventStoreError):
     """The database cannot be reached, or is not an event store."""
+
+
+class ConsumerBusyError(EventStoreError):
+    """Another process follows the log under the same consumer name."""

@@ -22,11 +22,19 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime | None
 
 
+class ConsumerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    watermark: UUID
+    lag_events: int
+    lag_seconds: float
+    updated_at: datetime  #: when it was last done with something
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     horizon: datetime  #: the feed is complete up to here
     horizon_holders: list[dict[str, Any]]  #: sessions whose open append holds the horizon back
     projections: dict[str, ProjectionStatus]
+    consumers: dict[str, ConsumerStatus]
     rejects: dict[str, int]  #: unresolved, by reason
 
 
@@ -43,6 +51,12 @@ def status(connection: Connection) -> Status:
         horizon_holders=holders,
         projections={
             projection.name: _projection_status(connection, projection) for projection in PROJECTIONS
+        },
+        consumers={
+            name: _consumer_status(connection, at, updated_at)
+            for name, at, updated_at in connection.execute(
+                "SELECT name, watermark, updated_at FROM consumers ORDER BY name"
+            ).fetchall()
         },
         rejects=dict(
             connection.execute(
@@ -65,3 +79,8 @@ def _projection_status(connection: Connection, projection: Any) -> ProjectionSta
         fold_version=row[0] if row else None,
         updated_at=row[1] if row else None,
     )
+
+
+def _consumer_status(connection: Connection, at: UUID, updated_at: datetime) -> ConsumerStatus:
+    lag = lag_of(connection, at)
+    return ConsumerStatus(watermark=at, lag_events=lag.events, lag_seconds=lag.seconds, updated_at=updated_at)

@@ -46,6 +46,15 @@ def status(as_json: Json = False) -> None:
             f"[yellow]horizon held[/] by an open append of {holder['role']} ({holder['application_name']}, "
             f"pid {holder['pid']}, {holder['state']}) for {open_for:.1f} s"
         )
+    for name, consumer in now.consumers.items():
+        print_fields(
+            {
+                "watermark": consumer.watermark,
+                "lag": f"{consumer.lag_events:,} events, {consumer.lag_seconds:.1f} s",
+                "last_seen": consumer.updated_at,
+            },
+            title=f"consumer {name}",
+        )
     for name, projection in now.projections.items():
         print_fields(
             {

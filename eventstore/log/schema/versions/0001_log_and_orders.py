@@ -33,4 +33,5 @@ def upgrade() -> None:
         "open_staging",
         "append_staged",
         "roles",
+        "consumers",
     )
