@@ -57,13 +57,13 @@ def test_a_consumer_killed_with_9_is_given_again_what_it_was_not_done_with(
     store: Store, connection: psycopg.Connection[Any], database_url: str
 ) -> None:
     ids = append_paid(connection, 50)
-    seen = []
     with subprocess.Popen(
         [sys.executable, "-c", FOLLOWER, database_url], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        seen += [UUID(process.stdout.readline().strip()) for _ in range(20)]
+        seen = [UUID(process.stdout.readline().strip()) for _ in range(20)]
         process.send_signal(signal.SIGKILL)
+        seen += [UUID(line.strip()) for line in process.stdout if line.endswith("\n")]
     while True:
         try:
             again = [event.id for event in store.subscribe("billing", follow=False)]
