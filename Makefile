@@ -1,0 +1,60 @@
+# "make" alone lists what there is to do. Needs Python 3.11 or newer; everything else goes into .venv.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+WORKERS := 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo up down test lint clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## Ingest sample files with a Dagster job and show what became of them
+	@$(PYTHON) -m pipelines.demo
+
+up: $(VENV)/.installed ## Run Dagster with its web pages, schedules and the landing sensor (PORT=3000), until Ctrl-C
+	@$(PYTHON) -m pipelines.up $(if $(PORT),--port $(PORT))
+
+down: $(VENV)/.installed ## Stop the embedded PostgreSQL; its data stays
+	@$(VENV)/bin/eventstore down
+
+test: $(VENV)/.installed-dev ## Run all tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+lint: $(VENV)/.installed-dev ## Check style, types and the direction of imports
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+clean: ## Remove .venv and caches; your data in .eventstore stays
+	@if [ -x $(VENV)/bin/eventstore ]; then $(VENV)/bin/eventstore down; fi
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# The stamps say for which pyproject.toml the packages were installed.
+
+$(VENV)/.installed: pyproject.toml | $(PYTHON)
+	@echo "Installing (the first time takes a minute or two) …"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(PYTHON)
+	@echo "Installing, with what the tests need (the first time takes a minute or two) …"
+	@$(PIP) -e '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(PYTHON):
+	@for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "Making $(VENV) with $$($$python --version) …"; \
+	        $$python -m venv --clear $(VENV) && exit 0; \
+	        rm -rf $(VENV); \
+	        echo "error: $$python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; \
+	        exit 1; \
+	    fi; \
+	done; \
+	echo "error: no Python 3.11 or newer found on the PATH ($$(python3 --version 2>&1))" >&2; \
+	exit 1
