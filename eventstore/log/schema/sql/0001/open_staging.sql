@@ -1,5 +1,5 @@
 -- A temporary table for COPY, emptied at every commit. It belongs to the owner of the log, so that
--- append_staged() may read it and a writer needs no right on the log itself.
+-- append_staged() may trust it and a writer needs no right on the log itself.
 CREATE FUNCTION open_staging() RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = public, pg_temp AS $$
 BEGIN
@@ -7,14 +7,14 @@ BEGIN
         RETURN;
     END IF;
     CREATE TEMPORARY TABLE staged_events (
-        line        bigint PRIMARY KEY,
+        line        bigint NOT NULL,  -- any numbers, each once; events are appended in their order
         order_id    uuid NOT NULL,
         event_type  text NOT NULL,
-        event_data  text NOT NULL,
+        event_data  jsonb NOT NULL,
         created_at  bigint,
         source      text NOT NULL,
         source_id   text NOT NULL,
-        metadata    text NOT NULL
+        metadata    jsonb NOT NULL
     ) ON COMMIT DELETE ROWS;
-    EXECUTE format('GRANT INSERT, SELECT ON pg_temp.staged_events TO %I', session_user);
+    GRANT INSERT ON pg_temp.staged_events TO PUBLIC;  -- only this session can reach it
 END $$;

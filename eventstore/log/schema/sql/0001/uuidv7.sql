@@ -1,9 +1,9 @@
 -- RFC 9562 uuidv7 with method 1: 48 bits of milliseconds, a 26-bit counter, 48 random bits.
+-- random() is no secret but fast: gen_random_uuid() costs more than the rest of an id, one system call each.
 CREATE FUNCTION uuidv7_at(ms bigint, counter int) RETURNS uuid LANGUAGE sql VOLATILE
-    RETURN (lpad(to_hex(ms), 12, '0')
-            || '7' || lpad(to_hex(counter >> 14), 3, '0')
-            || to_hex(8 | ((counter >> 12) & 3)) || lpad(to_hex(counter & 4095), 3, '0')
-            || right(gen_random_uuid()::text, 12))::uuid;
+    RETURN (lpad(to_hex((ms << 16) | (7 << 12) | (counter >> 14)), 16, '0')
+            || to_hex((-1::bigint << 63) | ((counter & 16383)::bigint << 48)
+                      | (random() * 281474976710655)::bigint))::uuid;
 
 CREATE FUNCTION uuidv7_ms(id uuid) RETURNS bigint LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ('x' || left(id::text, 8) || substr(id::text, 10, 4))::bit(48)::bigint;

@@ -1,0 +1,170 @@
+"""Lines that could not be appended: keep them, list them, try them again."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+
+import msgspec
+from psycopg.rows import class_row
+
+from eventstore.ingestion.cloudevent import RefusedError, parse_line
+from eventstore.ingestion.lines import Line
+from eventstore.ingestion.staging import Numbered, Refused, Settled, append
+from eventstore.log.connection import Connection
+
+#: Reasons that tell of a file, not of one line of it.
+DAMAGED_FILE = frozenset({"truncated_gzip", "corrupt_gzip"})
+
+_BATCH_LINES = 1000
+_BATCH_BYTES = 8 << 20
+_DETAIL_LENGTH = 500
+
+
+class Reject(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that could not be appended, as the table ``rejects`` has it."""
+
+    id: int
+    file: str
+    line: int
+    reason: str
+    detail: str
+    raw: bytes
+    raw_bytes: int
+    rejected_at: datetime
+    resolved_at: datetime | None
+
+
+class Retried(msgspec.Struct, kw_only=True):
+    """What became of the rejects that were tried again: ``read`` is the sum of the other three."""
+
+    read: int = 0
+    appended: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    rejects_by_reason: dict[str, int] = {}
+
+
+def list_rejects(
+    connection: Connection,
+    *,
+    file: str | None = None,
+    reason: str | None = None,
+    resolved: bool = False,
+    limit: int = 100,
+) -> list[Reject]:
+    """The first ``limit`` rejects by id; unresolved ones, unless ``resolved`` are asked for."""
+    with connection.cursor(row_factory=class_row(Reject)) as cursor:
+        return cursor.execute(
+            "SELECT id, file, line, reason, detail, raw, raw_bytes, rejected_at, resolved_at FROM rejects "
+            "WHERE (resolved_at IS NOT NULL) = %(resolved)s "
+            "AND (%(file)s::text IS NULL OR file = %(file)s) "
+            "AND (%(reason)s::text IS NULL OR reason = %(reason)s) ORDER BY id LIMIT %(limit)s",
+            {"resolved": resolved, "file": file, "reason": reason, "limit": limit},
+        ).fetchall()
+
+
+def count_by_reason(connection: Connection) -> dict[str, int]:
+    """How many rejects wait, by reason, the most frequent first."""
+    return dict(
+        connection.execute(
+            "SELECT reason, count(*) FROM rejects WHERE resolved_at IS NULL "
+            "GROUP BY reason ORDER BY count(*) DESC, reason"
+        ).fetchall()
+    )
+
+
+def keep(connection: Connection, file: str, lines: Mapping[int, Line], settled: Settled) -> None:
+    """Store what was refused of the ``lines`` of a file; a line stored before gets the newest reason."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO rejects (file, line, reason, detail, raw, raw_bytes) "
+            "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (file, line, raw_sha256) "
+            "DO UPDATE SET reason = EXCLUDED.reason, detail = EXCLUDED.detail "
+            "WHERE rejects.resolved_at IS NULL "
+            "AND (rejects.reason, rejects.detail) <> (EXCLUDED.reason, EXCLUDED.detail)",
+            [
+                (file, line, reason, _storable(detail), lines[line].raw, lines[line].size)
+                for line, reason, detail in settled.refused
+            ],
+        )
+
+
+def forget_damage(connection: Connection, file: str) -> None:
+    """A file that was damaged has been read to its end meanwhile: nothing of it is missing any more."""
+    connection.execute(
+        "UPDATE rejects SET resolved_at = now() WHERE file = %s AND reason = ANY(%s) AND resolved_at IS NULL",
+        (file, list(DAMAGED_FILE)),
+    )
+
+
+def retry(connection: Connection) -> Retried:
+    """Try all unresolved rejects again, as after a fix or with newer code.
+
+    One that is appended now, or turns out to be in the log already, is resolved in the same transaction;
+    the others wait on, with the reason they have now.
+    """
+    done = Retried()
+    after = 0
+    while batch := _unresolved(connection, after):
+        after = max(batch)
+        events: list[Numbered] = []
+        refused: list[Refused] = []
+        for number, (line, before) in batch.items():
+            try:
+                events.append((number, parse_line(line)))
+            except RefusedError as error:
+                now = Refused(number, error.reason, error.detail)
+                refused.append(before if before.reason in DAMAGED_FILE else now)
+        for settled in append(connection, events, refused, partial(_resolve, connection)):
+            done.appended += len(settled.appended)
+            done.duplicates += len(settled.duplicates)
+            done.rejected += len(settled.refused)
+            done.rejects_by_reason = add_reasons(done.rejects_by_reason, settled)
+    done.read = done.appended + done.duplicates + done.rejected
+    return done
+
+
+def add_reasons(counts: Mapping[str, int], settled: Settled) -> dict[str, int]:
+    """``counts`` of rejects by reason, and those that were ``settled``."""
+    return dict(Counter(counts) + Counter(refused.reason for refused in settled.refused))
+
+
+def _unresolved(connection: Connection, after: int) -> dict[int, tuple[Line, Refused]]:
+    """The next unresolved rejects by id: some lines, or some megabytes."""
+    found: dict[int, tuple[Line, Refused]] = {}
+    size = 0
+    with connection.transaction(), connection.cursor(name="unresolved_rejects") as cursor:
+        cursor.itersize = 50
+        cursor.execute(
+            "SELECT id, line, raw, raw_bytes, reason, detail FROM rejects "
+            "WHERE resolved_at IS NULL AND id > %s ORDER BY id",
+            (after,),
+        )
+        for number, line, raw, raw_bytes, reason, detail in cursor:
+            found[number] = Line(line, raw, raw_bytes), Refused(number, reason, detail)
+            size += len(raw)
+            if len(found) >= _BATCH_LINES or size >= _BATCH_BYTES:
+                break
+    return found
+
+
+def _resolve(connection: Connection, settled: Settled) -> None:
+    connection.execute(
+        "UPDATE rejects SET resolved_at = now() WHERE id = ANY(%s) AND resolved_at IS NULL",
+        ([*settled.appended, *settled.duplicates],),
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE rejects SET reason = %(reason)s, detail = %(detail)s "
+            "WHERE id = %(id)s AND resolved_at IS NULL AND (reason, detail) <> (%(reason)s, %(detail)s)",
+            [
+                {"id": number, "reason": reason, "detail": _storable(detail)}
+                for number, reason, detail in settled.refused
+            ],
+        )
+
+
+def _storable(detail: str) -> str:
+    """Without what a text of PostgreSQL cannot hold, and not too long."""
+    return detail[:_DETAIL_LENGTH].encode(errors="replace").decode().replace("\0", "�")

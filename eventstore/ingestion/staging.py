@@ -1,0 +1,116 @@
+"""Parsed events into the log: COPY, then one function of the database, in one transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import psycopg
+from psycopg.errors import (
+    DeadlockDetected,
+    ProgramLimitExceeded,
+    SerializationFailure,
+    StatementTooComplex,
+)
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from eventstore.ingestion.cloudevent import StagedEvent
+from eventstore.log.connection import Connection
+
+#: What the database answers to an event that it does not take; the connection and the others are well.
+_REFUSALS = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded, StatementTooComplex)
+
+
+class Refused(NamedTuple):
+    """A line that cannot be appended."""
+
+    line: int
+    reason: str
+    detail: str
+
+
+class Settled(NamedTuple):
+    """What became of the lines of one transaction."""
+
+    appended: list[int]
+    duplicates: list[int]
+    refused: list[Refused]
+
+
+Numbered = tuple[int, StagedEvent]
+
+
+def append(
+    connection: Connection,
+    events: Sequence[Numbered],
+    refused: Sequence[Refused],
+    settle: Callable[[Settled], None],
+) -> list[Settled]:
+    """Append ``events``, each under its own number, in their order.
+
+    ``settle`` is called at the end of each transaction to keep, in the same transaction, what became of
+    its events, and of those ``refused`` before. There is one transaction, unless the database refuses an
+    event: then halves are tried until only that event is left out.
+    """
+    try:
+        return [_append(connection, events, refused, settle)]
+    except _REFUSALS as error:
+        if not events:
+            raise
+        if len(events) == 1:
+            because = Refused(events[0][0], "refused_by_database", _message(error))
+            return [_append(connection, [], [*refused, because], settle)]
+    half = len(events) // 2
+    return [
+        *append(connection, events[:half], refused, settle),
+        *append(connection, events[half:], [], settle),
+    ]
+
+
+@retry(
+    retry=retry_if_exception_type((DeadlockDetected, SerializationFailure)),
+    wait=wait_random_exponential(multiplier=0.05, max=2),
+    stop=stop_after_attempt(20),
+    reraise=True,
+)
+def _append(
+    connection: Connection,
+    events: Sequence[Numbered],
+    refused: Sequence[Refused],
+    settle: Callable[[Settled], None],
+) -> Settled:
+    with connection.transaction(), connection.cursor() as cursor:
+        outcomes: dict[int, str] = {}
+        if events:
+            cursor.execute("SELECT open_staging()")
+            with cursor.copy(
+                "COPY pg_temp.staged_events (line, order_id, event_type, event_data, created_at, "
+                "source, source_id, metadata) FROM STDIN"
+            ) as copy:
+                for line, event in events:
+                    copy.write_row((line, *event))
+            outcomes = dict(cursor.execute("SELECT line, outcome FROM append_staged()").fetchall())
+        conflicts = [
+            Refused(line, "identity_conflict", _conflict(event))
+            for line, event in events
+            if outcomes.get(line) == "conflict"
+        ]
+        settled = Settled(
+            appended=[line for line, _ in events if line not in outcomes],
+            duplicates=[line for line, outcome in outcomes.items() if outcome == "duplicate"],
+            refused=sorted([*refused, *conflicts]),
+        )
+        settle(settled)
+    return settled
+
+
+def _conflict(event: StagedEvent) -> str:
+    return (
+        f"order {event.order_id} has another event with source {event.source[:200]!r} "
+        f"and id {event.source_id[:200]!r}"
+    )
+
+
+def _message(error: psycopg.Error) -> str:
+    diag = error.diag
+    if diag.constraint_name:
+        return diag.constraint_name.replace("_", " ")
+    return ". ".join(part for part in (diag.message_primary, diag.message_detail) if part) or str(error)
