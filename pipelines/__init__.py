@@ -1,6 +1,6 @@
 """The Dagster code location: thin assets, checks, jobs, schedules and a sensor over `eventstore`.
 
-Whatever a run does here is one call of a function in `eventstore`, which works, and is tested, without Dagster.
+Whatever a run does is one call of a function in `eventstore`, which works, and is tested, without Dagster.
 """
 
 import warnings

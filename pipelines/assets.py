@@ -1,9 +1,10 @@
-"""The assets: what the tables are and how they come about. A body calls `eventstore` and reports what it did."""
+"""The assets: what the tables are and how they come about. A body calls `eventstore` and reports back."""
 
 from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from eventstore.ingestion.load import files_waiting, ingest
 from eventstore.readmodels.projection import ORDERS
@@ -21,7 +22,9 @@ OWNERS = ["team:orders"]
 class IngestConfig(dg.Config):
     """Which files to ingest."""
 
-    paths: list[str] = []  #: none given: all files that wait in the landing folder
+    paths: list[str] = Field(
+        default_factory=list, description="None given: all files that wait in the landing folder."
+    )
 
 
 @dg.asset(
@@ -33,7 +36,7 @@ class IngestConfig(dg.Config):
 def order_events(
     context: dg.AssetExecutionContext, config: IngestConfig, store: EventStore
 ) -> dg.MaterializeResult[None]:
-    """The log: every change to an order, as an immutable event. A run appends the files of the landing folder.
+    """The log: every change to an order, as an immutable event. A run appends files of the landing folder.
 
     Lines that cannot be appended go to the table `rejects` with their reason; events that are in the log
     already are counted as duplicates, so that the same file twice does no harm.
@@ -51,7 +54,7 @@ def order_events(
                 "duplicates": done.duplicates,
                 "rejected": done.rejected,
                 "rejects_by_reason": count_by("reason", done.rejects_by_reason),
-                "files": [str(path) for path in paths],
+                "files": [file.file for file in done.files],
                 "events_per_second": per_second(done.appended, done.seconds),
                 **table(connection, "order_events"),
             },
@@ -78,7 +81,8 @@ def orders_replay(context: dg.AssetExecutionContext, store: EventStore) -> None:
     """
     with store.connect() as connection:
         for key in context.partition_keys:
-            done = replay_bucket(connection, int(key))
+            bucket = int(key)
+            done = replay_bucket(connection, bucket)
             context.log.info(f"bucket {key}: {done.events} events folded into {done.rows} orders")
             context.add_asset_metadata(
                 {
@@ -87,7 +91,7 @@ def orders_replay(context: dg.AssetExecutionContext, store: EventStore) -> None:
                     "watermark": str(done.watermark),
                     "events_per_second": per_second(done.events, done.seconds),
                     "dagster/partition_row_count": done.rows,
-                    "dagster/table_name": f"{connection.info.dbname}.public.{ORDERS.candidate_bucket(int(key))}",
+                    "dagster/table_name": f"{connection.info.dbname}.public.{ORDERS.candidate_bucket(bucket)}",
                 },
                 partition_key=key,
             )
@@ -99,7 +103,7 @@ def orders_replay(context: dg.AssetExecutionContext, store: EventStore) -> None:
     owners=OWNERS,
     deps=[order_events, dg.AssetDep(orders_replay, partition_mapping=dg.AllPartitionMapping())],
     code_version=ORDERS.fold_version,
-    # Runs are skipped while nothing happens; the hourly checkup is the proof of life.
+    # Runs are skipped while nothing happens; the hourly one is the proof of life.
     freshness_policy=dg.FreshnessPolicy.time_window(
         warn_window=timedelta(minutes=90), fail_window=timedelta(hours=3)
     ),
@@ -114,7 +118,8 @@ def orders(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materiali
         promoted = promote(connection)
         if promoted:
             context.log.info(
-                f"replay promoted: {promoted.added} orders added, {promoted.changed} changed, {promoted.gone} gone"
+                f"replay promoted: {promoted.added} orders added, {promoted.changed} changed, "
+                f"{promoted.gone} gone"
             )
         done = refresh(connection)
         context.log.info(f"{done.events} events folded into {done.rows} orders")

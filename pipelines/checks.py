@@ -26,7 +26,8 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
         passed=not by_reason,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{sum(by_reason.values())} lines wait. See `eventstore rejects`, fix, then `eventstore rejects retry`."
+            f"{sum(by_reason.values())} lines wait: `eventstore rejects` shows them, "
+            "`eventstore rejects retry` tries them again."
             if by_reason
             else "Every line read so far is in the log."
         ),
@@ -71,8 +72,8 @@ def fold_version(store: EventStore) -> dg.AssetCheckResult:
         description=(
             f"Folded by rules {ORDERS.fold_version}."
             if same
-            else f"Folded by rules {live}, the code has rules {ORDERS.fold_version}: replay (materialize all of the "
-            "group `orders`)."
+            else f"Folded by rules {live}, the code has rules {ORDERS.fold_version}: replay, by materializing all "
+            "of the group orders."
         ),
         metadata={"live": str(live), "code": ORDERS.fold_version},
     )

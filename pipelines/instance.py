@@ -4,6 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._grpc.client import DagsterGrpcClient
+
 from eventstore.log.schema import migrate
 from eventstore.server import settings
 from eventstore.server.databases import ensure_database
@@ -21,6 +27,8 @@ telemetry:
   enabled: false
 nux:
   enabled: false  # else a sign-up window covers the page
+python_logs:
+  python_log_level: INFO  # on the console; the page of a run shows all of its events
 
 # A job says how often and how long by tags; these hold for backfills and for "Materialize" in the UI.
 run_retries:
@@ -42,6 +50,7 @@ concurrency:
     max_concurrent_runs: 8
 run_queue:
   dequeue_interval_seconds: 1
+  dequeue_use_threads: true  # to launch a run takes seconds: no other run waits for that
 
 freshness:
   enabled: true
@@ -73,6 +82,31 @@ def prepare() -> str:
     return url
 
 
+def fail_orphaned_runs() -> int:
+    """Report the runs failed whose Dagster is gone, so that they are retried. Returns how many there were.
+
+    Nobody else would notice before their maximum runtime, and until then they keep their place in a pool.
+    """
+    with dg.DagsterInstance.get() as instance:
+        unfinished = instance.get_runs(dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES)))
+        orphaned = [run for run in unfinished if _is_orphaned(run)]
+        for run in orphaned:
+            instance.report_run_failed(run, "The Dagster that ran it was stopped.")
+    return len(orphaned)
+
+
+def _is_orphaned(run: dg.DagsterRun) -> bool:
+    """Whether the code server that started the run is gone. A run of ``make demo`` never had one."""
+    server = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+    if not server:
+        return False
+    try:
+        DagsterGrpcClient(server.get("port"), server.get("socket"), server["host"]).ping("")
+    except DagsterUserCodeUnreachableError:
+        return True
+    return False
+
+
 def _write_dagster_yaml(folder: Path, dagster_url: str) -> None:
     """A URL without a password is written out, so that other Dagster commands need only DAGSTER_HOME."""
     has_password = without_password(dagster_url) != dagster_url
@@ -82,5 +116,5 @@ def _write_dagster_yaml(folder: Path, dagster_url: str) -> None:
 
 
 def _with_driver(url: str) -> str:
-    """SQLAlchemy 2.1 would take psycopg 3 for a plain ``postgresql://``, which dagster-postgres cannot use."""
+    """dagster-postgres needs psycopg 2; SQLAlchemy 2.1 takes psycopg 3 for a plain ``postgresql://``."""
     return url.replace("postgresql://", "postgresql+psycopg2://", 1)

@@ -3,7 +3,6 @@
 import dagster as dg
 
 from pipelines.assets import order_events, orders
-from pipelines.checks import anomalies
 
 _HOUR = 3600
 
@@ -13,37 +12,25 @@ def _tags(max_runtime_s: int) -> dict[str, str]:
     return {"dagster/max_runtime": str(max_runtime_s), "dagster/max_retries": "3"}
 
 
-# The checks that look at the whole table stay out of what runs every minute or with every file.
-_log = dg.AssetSelection.assets(order_events)
-_orders = dg.AssetSelection.assets(orders) - dg.AssetSelection.checks(anomalies)
-
 ingest = dg.define_asset_job(
     "ingest",
-    selection=_log,
+    selection=dg.AssetSelection.assets(order_events),
     description="Append files to the log: those configured, or all that wait in the landing folder.",
     tags=_tags(6 * _HOUR),
     executor_def=dg.in_process_executor,
 )
 refresh_orders = dg.define_asset_job(
     "refresh_orders",
-    selection=_orders,
-    description="Promote a finished replay, then fold the new events into orders.",
+    selection=dg.AssetSelection.assets(orders) | dg.AssetSelection.checks_for_assets(order_events),
+    description="Promote a finished replay, fold the new events into orders, and run every check.",
     tags=_tags(_HOUR),
     executor_def=dg.in_process_executor,
 )
 ingest_and_refresh = dg.define_asset_job(
     "ingest_and_refresh",
-    selection=_log | _orders,
+    selection=dg.AssetSelection.assets(order_events, orders),
     description="Append files to the log and fold them into orders at once.",
     tags=_tags(6 * _HOUR),
     executor_def=dg.in_process_executor,
 )
-checkup = dg.define_asset_job(
-    "checkup",
-    selection=dg.AssetSelection.assets(orders) | dg.AssetSelection.checks_for_assets(order_events),
-    description="Refresh orders and run every check.",
-    tags=_tags(_HOUR),
-    executor_def=dg.in_process_executor,
-)
-
-ALL = [ingest, refresh_orders, ingest_and_refresh, checkup]
+ALL = [ingest, refresh_orders, ingest_and_refresh]

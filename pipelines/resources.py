@@ -12,7 +12,7 @@ from eventstore.log.connection import Connection
 class EventStore(dg.ConfigurableResource[None]):
     """The event store that DATABASE_URL names, or the embedded one.
 
-    Give a ``url`` in tests only: Dagster shows a resource's configuration, and a password does not belong there.
+    Give a ``url`` in tests only: Dagster shows a resource's configuration, where no password belongs.
     """
 
     url: str | None = None

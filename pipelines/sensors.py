@@ -13,7 +13,7 @@ from pipelines.resources import EventStore
 
 @dg.sensor(
     job=jobs.ingest_and_refresh,
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=4,  # the daemon looks every 5 s: with 5, each second look is too early
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def landing_files(store: EventStore) -> Iterator[dg.RunRequest | dg.SkipReason]:

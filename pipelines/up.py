@@ -6,11 +6,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPConnection
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import psutil
+import psycopg
 import typer
 from rich.console import Console
 
@@ -18,11 +22,12 @@ from eventstore.log.errors import EventStoreError
 from eventstore.server import settings
 from eventstore.server.errors import ServerError
 from eventstore.server.urls import without_password
-from pipelines.instance import prepare
+from pipelines.instance import fail_orphaned_runs, prepare
 
 _HOST = "127.0.0.1"
 _START_S = 120
 _STOP_S = 60
+_RUN_STOP_S = 15
 _POLL_S = 0.2
 
 console = Console(highlight=False, soft_wrap=True)
@@ -39,28 +44,37 @@ def main(
         raise typer.Exit(2)
     try:
         url = prepare()
-    except (ServerError, EventStoreError) as error:
-        _complain(str(error))
+        fail_orphaned_runs()
+    except (ServerError, EventStoreError, psycopg.Error) as error:
+        _complain(str(error).strip())
         raise typer.Exit(1) from None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a script's "&" ignores it
-        signal.signal(number, _interrupt)
-    dagster = _start(port)
+    _on_signals(_interrupt)
+    log = settings.dagster_home() / "dagster.log"
+    dagster = _start(port, log)
     try:
         console.print("Dagster starts …")
         if _wait_until_ready(dagster, port):
-            console.print(f"[bold green]http://{_HOST}:{port}[/]  Ctrl-C stops it")
+            console.print(f"[bold green]http://{_HOST}:{port}[/]   Ctrl-C stops it")
             console.print(f"database  {without_password(url)}")
-            console.print(f"landing   {settings.landing()}  (files dropped here are ingested)")
+            console.print(f"landing   {settings.landing()}   files moved here are ingested")
+            console.print(f"log       {log}")
         dagster.wait()
     except KeyboardInterrupt:
+        _on_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
         console.print("Stopping …")
-        _stop(dagster)
-        console.print("Stopped. The embedded PostgreSQL, if there is one, goes on: make down stops it.")
-        return
     finally:
+        ended_by_itself = dagster.poll() is not None
         _stop(dagster)
-    _complain(f"Dagster ended by itself with code {dagster.returncode}; see its messages above")
-    raise typer.Exit(1)
+    if ended_by_itself:
+        _complain(f"Dagster ended by itself with code {dagster.returncode}; see {log}")
+        raise typer.Exit(1)
+    console.print("Stopped. The embedded PostgreSQL, if it is in use, stays: make down stops it.")
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    """SIGINT too: a process that a script started with "&" ignores it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -81,14 +95,12 @@ def _in_use(port: int) -> bool:
     return False
 
 
-def _start(port: int) -> subprocess.Popen[bytes]:
-    """In a session of its own: Ctrl-C reaches only us, and we stop Dagster in the order it needs."""
+def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
+    """In a session of its own: Ctrl-C reaches only us, and we stop Dagster in the order that it needs."""
     command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
-    options = ["--host", _HOST, "--port", str(port), "--log-level", "error"]
-    quiet = {
-        "PYTHONWARNINGS": "ignore:Function `dev_command`"
-    }  # "use dg dev instead", which is no dependency
-    return subprocess.Popen([*command, *options], start_new_session=True, env=os.environ | quiet)
+    options = ["--host", _HOST, "--port", str(port)]
+    with log.open("wb") as output:
+        return subprocess.Popen([*command, *options], start_new_session=True, stdout=output, stderr=output)
 
 
 def _wait_until_ready(dagster: subprocess.Popen[bytes], port: int) -> bool:
@@ -107,20 +119,32 @@ def _wait_until_ready(dagster: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def _stop(dagster: subprocess.Popen[bytes]) -> None:
-    """Ask Dagster to stop, wait, and end what it leaves behind."""
-    try:
-        family = psutil.Process(dagster.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return
-    dagster.send_signal(signal.SIGINT)
-    try:
-        dagster.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        dagster.kill()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    for process in alive:
-        process.kill()
+    """Ask Dagster to stop, then end the runs that it leaves behind: they are retried at the next start."""
+    if dagster.poll() is None:
+        dagster.send_signal(signal.SIGINT)
+        try:
+            dagster.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            dagster.kill()
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        left = _members(dagster.pid)
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                ask(process)
+        psutil.wait_procs(left, timeout=_RUN_STOP_S)
+
+
+def _members(session: int) -> list[psutil.Process]:
+    """The processes of a session, those too whose parent is gone."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) == session:
+                found.append(process)
+    return found
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

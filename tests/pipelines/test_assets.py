@@ -1,0 +1,205 @@
+"""The assets and their checks in a run, on a real database."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import dagster as dg
+import psycopg
+import pytest
+
+Run = Callable[..., dg.ExecuteInProcessResult]
+Line = Callable[..., str]
+
+
+def rows(connection: psycopg.Connection[Any]) -> dict[UUID, tuple[str, int]]:
+    """Status and version of each order."""
+    found = connection.execute("SELECT order_id, status, version FROM orders").fetchall()
+    return {order_id: (status, version) for order_id, status, version in found}
+
+
+def check(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
+    [evaluation] = [found for found in result.get_asset_check_evaluations() if found.check_name == name]
+    return evaluation
+
+
+@pytest.fixture
+def three_orders(event_line: Line) -> tuple[list[UUID], list[str]]:
+    ids = [uuid4() for _ in range(3)]
+    lines = [event_line("OrderCreated", order_id) for order_id in ids]
+    lines.append(event_line("OrderPaid", ids[0], amount="10.00", currency="EUR"))
+    lines.append(event_line("OrderCancelled", ids[1]))
+    return ids, lines
+
+
+def test_a_run_takes_the_waiting_files_into_the_log_and_on_into_orders(
+    run_job: Run,
+    drop: Callable[..., Path],
+    three_orders: tuple[list[UUID], list[str]],
+    connection: psycopg.Connection[Any],
+    metadata_of: Callable[..., dict[str, Any]],
+) -> None:
+    ids, lines = three_orders
+    drop("a.ndjson", *lines[:3])
+    drop("b.ndjson", *lines[3:], "not json", lines[0])
+    result = run_job("ingest_and_refresh")
+    assert rows(connection) == {ids[0]: ("Paid", 2), ids[1]: ("Cancelled", 2), ids[2]: ("Created", 1)}
+    ingested = metadata_of(result, "order_events")
+    assert {name: ingested[name] for name in ("read", "events", "duplicates", "rejected")} == {
+        "read": 7,
+        "events": 5,
+        "duplicates": 1,
+        "rejected": 1,
+    }
+    assert [record.data["count"] for record in ingested["rejects_by_reason"].records] == [1]
+    assert ingested["dagster/row_count"] == 5
+    refreshed = metadata_of(result, "orders")
+    (newest,) = connection.execute("SELECT id FROM order_events ORDER BY id DESC LIMIT 1").fetchone() or ()
+    assert {
+        name: refreshed[name] for name in ("events", "rows", "watermark", "lag_events", "lag_seconds")
+    } == {
+        "events": 5,
+        "rows": 3,
+        "watermark": str(newest),
+        "lag_events": 0,
+        "lag_seconds": 0,
+    }
+    assert refreshed["events_per_second"] > 0
+    assert refreshed["dagster/row_count"] == 3
+    assert refreshed["dagster/table_name"].endswith(".public.orders")
+    columns = {column.name: column.type for column in refreshed["dagster/column_schema"].columns}
+    assert columns["amount"] == "numeric(10,2)"
+
+
+def test_only_the_files_named_in_the_configuration_are_taken(
+    run_job: Run,
+    drop: Callable[..., Path],
+    three_orders: tuple[list[UUID], list[str]],
+    connection: psycopg.Connection[Any],
+) -> None:
+    ids, lines = three_orders
+    named = drop("named.ndjson", lines[0])
+    drop("other.ndjson", *lines[1:])
+    run_job("ingest_and_refresh", run_config={"ops": {"order_events": {"config": {"paths": [str(named)]}}}})
+    assert set(rows(connection)) == {ids[0]}
+
+
+def test_the_same_file_twice_is_counted_as_duplicates(
+    run_job: Run,
+    drop: Callable[..., Path],
+    three_orders: tuple[list[UUID], list[str]],
+    connection: psycopg.Connection[Any],
+    metadata_of: Callable[..., dict[str, Any]],
+) -> None:
+    _, lines = three_orders
+    run_job("ingest_and_refresh")
+    drop("once.ndjson", *lines)
+    run_job("ingest_and_refresh")
+    before = rows(connection)
+    drop("again.ndjson", *lines)
+    again = run_job("ingest_and_refresh")
+    assert metadata_of(again, "order_events")["duplicates"] == len(lines)
+    assert metadata_of(again, "orders")["events"] == 0
+    assert rows(connection) == before
+
+
+def test_orders_promotes_a_replay_when_its_last_bucket_stands_and_only_once(
+    materialize: Run,
+    replay: Callable[..., None],
+    run_job: Run,
+    drop: Callable[..., Path],
+    three_orders: tuple[list[UUID], list[str]],
+    connection: psycopg.Connection[Any],
+    metadata_of: Callable[..., dict[str, Any]],
+) -> None:
+    _, lines = three_orders
+    drop("a.ndjson", *lines)
+    run_job("ingest_and_refresh")
+    right = rows(connection)
+    connection.execute("UPDATE orders SET status = 'Wrong'")
+    replay("00", "14")
+    assert metadata_of(materialize("orders"), "orders")["promoted"] is False
+    assert {status for status, _ in rows(connection).values()} == {"Wrong"}
+    materialize("orders_replay", partition_key="15")
+    assert metadata_of(materialize("orders"), "orders")["promoted"] is True
+    assert rows(connection) == right
+    assert metadata_of(materialize("orders"), "orders")["promoted"] is False
+
+
+def test_a_run_over_several_buckets_reports_each_of_them(
+    replay: Callable[..., None],
+    run_job: Run,
+    drop: Callable[..., Path],
+    three_orders: tuple[list[UUID], list[str]],
+) -> None:
+    _, lines = three_orders
+    drop("a.ndjson", *lines)
+    run_job("ingest")
+    with dg.DagsterInstance.ephemeral() as instance:
+        replay("00", "07", instance=instance)
+        replay("08", "15", instance=instance)
+        found = instance.fetch_materializations(dg.AssetKey("orders_replay"), limit=100).records
+    by_bucket = {record.partition_key: record.asset_materialization for record in found}
+    assert set(by_bucket) == {f"{bucket:02d}" for bucket in range(16)}
+    events = [
+        materialization.metadata["events"].value for materialization in by_bucket.values() if materialization
+    ]
+    assert sum(int(str(count)) for count in events) == len(lines)
+
+
+def test_rejected_lines_warn_until_they_are_resolved(
+    run_job: Run, drop: Callable[..., Path], event_line: Line, connection: psycopg.Connection[Any]
+) -> None:
+    drop("good.ndjson", event_line("OrderCreated"))
+    assert check(run_job("ingest"), "rejects").passed
+    drop("bad.ndjson", "{", event_line("OrderTeleported"))
+    found = check(run_job("ingest"), "rejects")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    records = found.metadata["rejects_by_reason"].value.records  # type: ignore[union-attr]
+    assert sum(record.data["count"] for record in records) == 2
+    connection.execute("UPDATE rejects SET resolved_at = now()")
+    assert check(run_job("ingest"), "rejects").passed
+
+
+def test_rows_folded_by_older_rules_fail_a_check(
+    run_job: Run, drop: Callable[..., Path], event_line: Line, connection: psycopg.Connection[Any]
+) -> None:
+    drop("a.ndjson", event_line("OrderCreated"))
+    assert check(run_job("ingest_and_refresh"), "fold_version").passed
+    connection.execute("UPDATE projections SET fold_version = 'before'")
+    found = check(run_job("refresh_orders"), "fold_version")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "replay" in (found.description or "")
+
+
+def test_odd_orders_are_counted_and_warn_when_they_are_many(
+    run_job: Run, drop: Callable[..., Path], event_line: Line
+) -> None:
+    drop("mostly_good.ndjson", *[event_line("OrderCreated") for _ in range(10)], event_line("OrderShipped"))
+    few = check(run_job("ingest_and_refresh"), "anomalies")
+    assert (few.passed, few.metadata["odd_orders"].value) == (True, 1)
+    drop("odd.ndjson", event_line("OrderShipped"))
+    many = check(run_job("ingest_and_refresh"), "anomalies")
+    assert (many.passed, many.metadata["odd_orders"].value) == (False, 2)
+    assert many.severity == dg.AssetCheckSeverity.WARN
+
+
+def test_an_append_left_open_shows_as_lag_with_the_session_that_holds_it(
+    run_job: Run,
+    drop: Callable[..., Path],
+    event_line: Line,
+    connection: psycopg.Connection[Any],
+    database_url: str,
+) -> None:
+    with psycopg.connect(database_url, application_name="forgetful") as open_append:
+        open_append.execute("SELECT hold_horizon()")
+        drop("a.ndjson", event_line("OrderCreated"))
+        result = run_job("ingest_and_refresh")
+        assert rows(connection) == {}
+        found = check(result, "lag")
+        assert found.metadata["lag_events"].value == 1
+        assert "forgetful" in str(found.metadata["open_appends"].value)
+        assert found.passed  # for two minutes nobody need worry
+    run_job("refresh_orders")
+    assert len(rows(connection)) == 1
