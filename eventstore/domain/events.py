@@ -75,10 +75,16 @@ class OrderAmountCorrected(_WithAmount, frozen=True, kw_only=True):
 
 
 class UnknownEvent(msgspec.Struct, frozen=True):
-    """An event of a type that this code does not know, as it stands in the log."""
+    """An event of a newer writer: its type, or its payload version, is not known to this code."""
 
     event_type: str
     data: dict[str, Any]
+    payload_version: int
+
+    def __str__(self) -> str:
+        if self.event_type in EVENT_TYPES:
+            return f"{self.event_type} v{self.payload_version}"
+        return self.event_type
 
 
 EVENT_TYPES: dict[str, type[Event]] = {

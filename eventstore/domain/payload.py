@@ -1,25 +1,18 @@
 """Between an event and the JSON that the log keeps of it."""
 
+import re
 from typing import Any
 
 import msgspec
 
 from eventstore.domain.events import EVENT_TYPES, Event, UnknownEvent
-
-#: The version of payloads that are written now. A payload that does not say its version has this one.
-PAYLOAD_VERSION = 2
+from eventstore.domain.upcasters import PAYLOAD_VERSION, UNMARKED_VERSION, upcast
 
 _DECODERS = {name: msgspec.json.Decoder(cls) for name, cls in EVENT_TYPES.items()}
 _generic: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
-
-class _AmountShape(msgspec.Struct):
-    """Tells a string from a number, which a decoder of Decimal does not."""
-
-    amount: str | msgspec.UnsetType = msgspec.UNSET
-
-
-_amount_shape = msgspec.json.Decoder(_AmountShape)
+#: The one form of an amount that the log takes.
+_AMOUNT = re.compile(r"-?[0-9]{1,8}(\.[0-9]{1,2}0*)?")
 
 
 class PayloadError(ValueError):
@@ -39,21 +32,44 @@ def encode(event: Event) -> dict[str, Any]:
     return payload
 
 
-def decode(event_type: str, data: str | bytes) -> Event | UnknownEvent:
-    """The event that ``data``, a payload from the log, stands for."""
+def decode(event_type: str, data: str | bytes, version: int = UNMARKED_VERSION) -> Event | UnknownEvent:
+    """The event that ``data``, a payload of ``version`` from the log, stands for.
+
+    A type or a payload version that this code does not know yet is an UnknownEvent, never an error.
+    """
     decoder = _DECODERS.get(event_type)
-    if decoder is None:
-        return UnknownEvent(event_type, _generic.decode(data))
-    return decoder.decode(data)
+    if decoder is None or version > PAYLOAD_VERSION:
+        return UnknownEvent(event_type, _generic.decode(data), version)
+    if version == PAYLOAD_VERSION:
+        return decoder.decode(data)
+    payload = upcast(event_type, _generic.decode(data), version)
+    return msgspec.convert(payload, EVENT_TYPES[event_type])
 
 
-def check(event_type: str, data: bytes) -> None:
-    """Raise PayloadError unless ``data`` is a payload of the known event type ``event_type``."""
-    decoder = _DECODERS.get(event_type)
-    if decoder is None:
+def check(event_type: str, data: bytes, version: int = UNMARKED_VERSION) -> None:
+    """Raise PayloadError unless ``data`` is a payload, of ``version``, of the known type ``event_type``.
+
+    At least as strict as the constraints of the log.
+    """
+    cls = EVENT_TYPES.get(event_type)
+    if cls is None:
         raise PayloadError(f"unknown event type {event_type!r}; known: {', '.join(EVENT_TYPES)}")
     try:
-        _amount_shape.decode(data)
-        decoder.decode(data)
+        payload = _generic.decode(data)  # all of it: a decoder of the class would skip what it does not know
+        if "amount" in payload:
+            _check_amount(payload["amount"], version)
+        msgspec.convert(payload if version == PAYLOAD_VERSION else upcast(event_type, payload, version), cls)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
         raise PayloadError(f"{event_type}: {error}") from None
+
+
+def _check_amount(amount: object, version: int) -> None:
+    """As the log's constraint amount_is_a_string_that_fits_decimal_10_2, whatever the event type."""
+    if version == 1:
+        if not isinstance(amount, int) or isinstance(amount, bool) or abs(amount) >= 10**10:
+            raise ValueError("amount of version 1 must be whole cents such as 1250 - at `$.amount`")
+    elif not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
+        raise ValueError(
+            f'amount must be a string such as "12.50" that fits DECIMAL(10,2) exactly, found '
+            f"{str(amount)[:40]!r} - at `$.amount`"
+        )

@@ -9,6 +9,7 @@ import msgspec
 
 from eventstore.domain.events import Event, UnknownEvent
 from eventstore.domain.payload import decode
+from eventstore.domain.upcasters import UNMARKED_VERSION
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -33,10 +34,14 @@ class FoldEvent(NamedTuple):
     event_type: str
     data: str  #: the payload as JSON
     created_at: int  #: business time, ms since 1970
+    payload_version: str | None = None  #: as metadata says; None where it says nothing
 
     @property
     def event(self) -> Event | UnknownEvent:
-        return decode(self.event_type, self.data)
+        """The typed event; decoded at each call."""
+        if self.payload_version is None:
+            return decode(self.event_type, self.data)
+        return decode(self.event_type, self.data, int(self.payload_version))
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -60,4 +65,5 @@ class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def event(self) -> Event | UnknownEvent:
         """The typed event."""
-        return decode(self.event_type, msgspec.json.encode(self.data))
+        version = int(self.metadata.get("schema_version", UNMARKED_VERSION))
+        return decode(self.event_type, msgspec.json.encode(self.data), version)

@@ -12,9 +12,13 @@ from psycopg.types.json import Jsonb
 from eventstore.domain.events import Event
 from eventstore.domain.payload import encode
 from eventstore.domain.recorded import RecordedEvent, to_ms
+from eventstore.domain.upcasters import PAYLOAD_VERSION, UNMARKED_VERSION
 from eventstore.log.connection import Connection
 from eventstore.log.errors import ConcurrencyError, InvalidEventError
 from eventstore.log.rows import COLUMNS, recorded_event
+
+#: Payloads say their version as soon as it is not the one that unmarked payloads have.
+_PAYLOAD_MARK = {} if PAYLOAD_VERSION == UNMARKED_VERSION else {"schema_version": PAYLOAD_VERSION}
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -72,7 +76,7 @@ def _as_json(fact: Fact) -> dict[str, Any]:
         "created_at": None if fact.at is None else to_ms(fact.at),
         "source": fact.source,
         "source_id": fact.source_id,
-        "metadata": fact.metadata,
+        "metadata": _PAYLOAD_MARK | fact.metadata,
     }
 
 

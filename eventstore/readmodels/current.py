@@ -11,16 +11,28 @@ from eventstore.readmodels.rows import read_states
 
 
 def current(connection: Connection, order_id: UUID, projection: Projection[Any] = ORDERS) -> Any | None:
-    """The projected row plus the events above its version; None for an order without events."""
+    """The projected row plus the events above its version, by the rules of the table.
+
+    None for an order without events.
+    """
+    folding = projection.folding(_table_version(connection, projection))
     state = read_states(connection, projection, projection.name, [order_id]).get(order_id)
-    state = state or projection.initial(order_id)
+    if state is None or folding is None or state.fold_version is not None:
+        state = projection.initial(order_id)
     tail = _events_above(connection, order_id, state.version)
     if state.version and any(event.created_at < to_ms(state.last_event_at) for event in tail):
         state = projection.initial(order_id)
         tail = _events_above(connection, order_id, 0)
     for event in sorted(tail, key=lambda event: (event.created_at, event.version)):
-        state = projection.evolve(state, event)
+        state = (folding or projection.current).evolve(state, event)
     return state if state.version else None
+
+
+def _table_version(connection: Connection, projection: Projection[Any]) -> str:
+    row = connection.execute(
+        "SELECT fold_version FROM projections WHERE name = %s", (projection.name,)
+    ).fetchone()
+    return str(row[0]) if row else projection.fold_version
 
 
 def _events_above(connection: Connection, order_id: UUID, version: int) -> list[FoldEvent]:

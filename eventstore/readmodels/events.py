@@ -8,7 +8,9 @@ from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
 
 #: The columns of a FoldEvent, in its order.
-FOLD_COLUMNS = "id, order_id, version, event_type, event_data::text, created_at"
+FOLD_COLUMNS = (
+    "id, order_id, version, event_type, event_data::text, created_at, metadata ->> 'schema_version'"
+)
 
 
 def events_between(connection: Connection, after: UUID, until: UUID, limit: int) -> list[FoldEvent]:
@@ -39,7 +41,7 @@ def events_of_bucket(connection: Connection, bucket: int, until: UUID) -> Iterat
         "ORDER BY order_id, created_at, version) TO STDOUT"
     )
     with connection.cursor() as cursor, cursor.copy(query, (until,)) as copy:
-        copy.set_types(["uuid", "uuid", "int4", "text", "text", "int8"])
+        copy.set_types(["uuid", "uuid", "int4", "text", "text", "int8", "text"])
         yield from map(_fold_event, copy.rows())
 
 

@@ -9,52 +9,92 @@ from uuid import UUID
 from eventstore.domain.recorded import FoldEvent, to_ms
 from eventstore.log.connection import Connection
 from eventstore.readmodels.events import events_of
-from eventstore.readmodels.projection import Projection
-from eventstore.readmodels.rows import read_states, upsert_states
+from eventstore.readmodels.projection import Folding, Projection
+from eventstore.readmodels.quarantine import Poisoned, quarantine, quarantined, release
+from eventstore.readmodels.rows import mark_rows, read_states, upsert_states
+
+_BATCH = 5_000
+
+
+class Target(NamedTuple):
+    """Where folded rows go, and by which rules."""
+
+    projection: Projection[Any]
+    table: str
+    folding: Folding
+    mark: str | None = None  #: fold_version of the rows: None where the rules are those of the whole table
 
 
 class Folded(NamedTuple):
     rows: int  #: orders written
-    refolded: int  #: of these, folded again from their first event because a late one came
+    refolded: int  #: of these, folded again from their first event
 
 
-def fold_into(
-    connection: Connection, projection: Projection[Any], table: str, events: list[FoldEvent]
-) -> Folded:
-    """Bring the rows of ``table`` forward by ``events``, which come in feed order without gaps.
+def fold_into(connection: Connection, target: Target, events: list[FoldEvent]) -> Folded:
+    """Bring the rows of the target forward by ``events``, which come in feed order without gaps.
 
-    Must run in a transaction. Events that a row holds already are passed over. An order with a late event,
-    one older than what its row holds, is folded again from the start.
+    Must run in a transaction. Events that a row holds already are passed over. Folded again from the start
+    are the orders with a late event, one older than what the row holds; those whose row was folded by other
+    rules, so that no row mixes two; and those in quarantine.
     """
     by_order: dict[UUID, list[FoldEvent]] = {}
     for event in events:
         by_order.setdefault(event.order_id, []).append(event)
-    before = read_states(connection, projection, table, list(by_order))
-    states: dict[UUID, Any] = {}
-    late: list[UUID] = []
+    before = read_states(connection, target.projection, target.table, list(by_order))
+    again = quarantined(connection, target.table, list(by_order))
+    folded: list[Any] = []
     for order_id, stream in by_order.items():
-        state = before.get(order_id) or projection.initial(order_id)
+        state = before.get(order_id) or target.projection.initial(order_id)
         new_events = [event for event in stream if event.version > state.version]
-        if not new_events:
+        if not new_events or order_id in again:
             continue
         new_events.sort(key=attrgetter("created_at", "version"))
-        if state.version and new_events[0].created_at < to_ms(state.last_event_at):
-            late.append(order_id)
-            continue
-        for event in new_events:
-            state = projection.evolve(state, event)
-        states[order_id] = state
-    if late:
-        refolded = events_of(connection, late, until=events[-1].id)
-        states.update((state.order_id, state) for state in fold_orders(projection, refolded))
-    upsert_states(connection, projection, table, states.values())
-    return Folded(rows=len(states), refolded=len(late))
+        late = new_events[0].created_at < to_ms(state.last_event_at)
+        if state.version and (late or state.fold_version != target.mark):
+            again.add(order_id)
+        else:
+            folded.append(_evolved(target.folding, state, new_events))
+    rows = write(connection, target, folded)
+    refolded = refold(connection, target, list(again), until=events[-1].id) if again else 0
+    return Folded(rows=rows + refolded, refolded=refolded)
 
 
-def fold_orders(projection: Projection[Any], events: Iterable[FoldEvent]) -> Iterator[Any]:
+def refold(connection: Connection, target: Target, order_ids: list[UUID], until: UUID) -> int:
+    """Fold orders again from their first event up to ``until``; returns the rows written."""
+    release(connection, target.table, order_ids)
+    rows = 0
+    for start in range(0, len(order_ids), _BATCH):
+        events = events_of(connection, order_ids[start : start + _BATCH], until)
+        rows += write(connection, target, list(fold_orders(target.projection, target.folding, events)))
+    return rows
+
+
+def fold_orders(
+    projection: Projection[Any], folding: Folding, events: Iterable[FoldEvent]
+) -> Iterator[Any | Poisoned]:
     """The states of orders whose events come one order after the other, each in fold order."""
     for order_id, stream in groupby(events, key=attrgetter("order_id")):
-        state = projection.initial(order_id)
-        for event in stream:
-            state = projection.evolve(state, event)
-        yield state
+        yield _evolved(folding, projection.initial(order_id), stream)
+
+
+def write(connection: Connection, target: Target, folded: list[Any | Poisoned]) -> int:
+    """Write the states, put the orders of which there is none in quarantine; returns the rows written."""
+    poisoned = [state for state in folded if isinstance(state, Poisoned)]
+    states = [state for state in folded if not isinstance(state, Poisoned)]
+    quarantine(connection, target.table, poisoned)
+    return upsert_states(connection, target.projection, target.table, mark_rows(states, target.mark))
+
+
+def _evolved(folding: Folding, state: Any, events: Iterable[FoldEvent]) -> Any | Poisoned:
+    """The state after ``events``. An event that the rules fail on stops its order, not the others."""
+    poisoned = None
+    order_id = state.order_id
+    for event in events:
+        if poisoned is None:
+            try:
+                state = folding.evolve(state, event)
+            except Exception as error:
+                poisoned = Poisoned(
+                    order_id, f"version {event.version}, {event.event_type}: {type(error).__name__}: {error}"
+                )
+    return poisoned or state

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from eventstore.domain.order import RULES_VERSION, OrderState, evolve
+from eventstore.domain.order import ORDER_RULES, OrderState
 from eventstore.domain.recorded import FoldEvent
 
 BUCKETS = 16
@@ -21,23 +21,51 @@ class FoldedState(Protocol):
     def version(self) -> int: ...
     @property
     def last_event_at(self) -> datetime: ...
+    @property
+    def fold_version(self) -> str | None: ...
 
 
 S = TypeVar("S", bound=FoldedState)
+
+
+class Folding(Protocol):
+    """One version of the rules of a projection."""
+
+    @property
+    def version(self) -> str: ...
+    def evolve(self, state: Any, recorded: FoldEvent, /) -> Any: ...
+    def knows(self, name: str, /) -> bool: ...
 
 
 @dataclass(frozen=True)
 class Projection(Generic[S]):
     """A read model with one row per order.
 
-    The fields of ``state`` are the columns of the table ``name``, by name. A table ``<name>_candidate`` with
-    partitions ``<name>_candidate_00`` to ``_15`` takes the replay.
+    The fields of the state are the columns of the table ``name``, by name. A table ``<name>_candidate`` with
+    partitions ``<name>_candidate_00`` to ``_15`` takes the replay. ``foldings`` are the versions of the rules
+    that this code knows, the current one last.
     """
 
     name: str
     initial: Callable[[UUID], S]
-    evolve: Callable[[S, FoldEvent], S]
-    fold_version: str
+    foldings: tuple[Folding, ...]
+
+    @property
+    def current(self) -> Folding:
+        """The rules of this code; a replay folds by them."""
+        return self.foldings[-1]
+
+    @property
+    def fold_version(self) -> str:
+        return self.current.version
+
+    def folding(self, version: str) -> Folding | None:
+        """The rules of that version, None where this code does not have them any more (or not yet)."""
+        return next((folding for folding in self.foldings if folding.version == version), None)
+
+    def evolve(self, state: S, recorded: FoldEvent) -> S:
+        evolved: S = self.current.evolve(state, recorded)
+        return evolved
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -55,7 +83,7 @@ def _new_order(order_id: UUID) -> OrderState:
     return OrderState(order_id=order_id)
 
 
-ORDERS = Projection(name="orders", initial=_new_order, evolve=evolve, fold_version=RULES_VERSION)
+ORDERS = Projection(name="orders", initial=_new_order, foldings=ORDER_RULES)
 
 #: Every projection that is kept up to date.
 PROJECTIONS: tuple[Projection[Any], ...] = (ORDERS,)

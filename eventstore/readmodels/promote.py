@@ -8,13 +8,10 @@ import msgspec
 from psycopg import sql
 
 from eventstore.log.connection import Connection
-from eventstore.readmodels.events import events_between
-from eventstore.readmodels.fold import fold_into
-from eventstore.readmodels.projection import BUCKETS, ORDERS, Projection
+from eventstore.readmodels.candidate import candidate, catch_up
+from eventstore.readmodels.projection import ORDERS, Folding, Projection
 from eventstore.readmodels.rows import column_list
 from eventstore.readmodels.watermark import lock, register
-
-_CHUNK = 20_000
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,41 +21,61 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     changed: int
     gone: int
     caught_up: int  #: events that came after the replay had read its bucket
+    fold_version: str  #: the rules that the table now follows
     watermark: UUID
     seconds: float
 
 
-def candidate_is_complete(connection: Connection, projection: Projection[Any] = ORDERS) -> bool:
-    """Whether all buckets stand, folded by the rules of this code."""
+def promotion_policy(connection: Connection, projection: Projection[Any] = ORDERS) -> str:
+    """ "auto": a refresh promotes a complete replay. "manual": a person does, after reading the preview."""
     row = connection.execute(
-        "SELECT count(*) FROM replay_buckets WHERE projection = %s AND fold_version = %s",
-        (projection.name, projection.fold_version),
+        "SELECT promotion FROM projections WHERE name = %s", (projection.name,)
     ).fetchone()
-    return row is not None and row[0] == BUCKETS
+    return str(row[0]) if row else "auto"
 
 
-def promote(connection: Connection, projection: Projection[Any] = ORDERS) -> Promoted | None:
-    """Catch the candidate up and apply its difference to the live table; None where it is not complete.
+def set_promotion_policy(connection: Connection, policy: str, projection: Projection[Any] = ORDERS) -> None:
+    """Raises ValueError for anything but "auto" and "manual"."""
+    if policy not in {"auto", "manual"}:
+        raise ValueError(f"{policy!r} is no promotion policy: give auto or manual")
+    register(connection, projection)
+    connection.execute("UPDATE projections SET promotion = %s WHERE name = %s", (policy, projection.name))
 
-    Readers see all of the old rows or all of the new ones. Grants, views and foreign keys stay.
+
+def ready_to_promote(connection: Connection, projection: Projection[Any] = ORDERS) -> bool:
+    """Whether the next refresh will promote: all buckets stand, and nobody has to look first."""
+    found = candidate(connection, projection)
+    return found.complete and not found.held and promotion_policy(connection, projection) == "auto"
+
+
+def promote(
+    connection: Connection,
+    projection: Projection[Any] = ORDERS,
+    *,
+    by_hand: bool = False,
+    folding: Folding | None = None,
+) -> Promoted | None:
+    """Catch the candidate up and apply its difference to the live table.
+
+    None, and nothing is changed, where the candidate is not complete or was folded by other rules than
+    ``folding`` (by default the current ones) or, unless ``by_hand``, where a person is to read the preview
+    first. Readers see all of the old rows or all of the new ones. Grants, views and foreign keys stay.
     """
     started = time.monotonic()
+    folding = folding or projection.current
     register(connection, projection)
     with connection.transaction():
-        live = lock(connection, projection)
-        # Waits for a replay of any bucket that is under way: it has its row deleted and not yet written.
-        buckets = connection.execute(
-            "SELECT watermark FROM replay_buckets WHERE projection = %s FOR UPDATE", (projection.name,)
-        ).fetchall()
-        if not candidate_is_complete(connection, projection):
+        standing = lock(connection, projection)
+        found = candidate(connection, projection, folding, lock=True)
+        if not found.complete or (not by_hand and (found.held or standing.promotion == "manual")):
             return None
-        watermarks = [UUID(str(row[0])) for row in buckets]
-        until = max(live, *watermarks)
-        caught_up = _catch_up(connection, projection, min(watermarks), until)
+        until = max(standing.watermark, *found.watermarks)
+        caught_up = catch_up(connection, projection, folding, min(found.watermarks), until)
         added, changed, gone = _apply_difference(connection, projection)
+        _take_over_quarantine(connection, projection, standing.fold_version)
         connection.execute(
             "UPDATE projections SET watermark = %s, fold_version = %s, updated_at = now() WHERE name = %s",
-            (until, projection.fold_version, projection.name),
+            (until, folding.version, projection.name),
         )
         connection.execute("DELETE FROM replay_buckets WHERE projection = %s", (projection.name,))
         connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(projection.candidate)))
@@ -67,23 +84,17 @@ def promote(connection: Connection, projection: Projection[Any] = ORDERS) -> Pro
         changed=changed,
         gone=gone,
         caught_up=caught_up,
+        fold_version=folding.version,
         watermark=until,
         seconds=time.monotonic() - started,
     )
 
 
-def _catch_up(connection: Connection, projection: Projection[Any], after: UUID, until: UUID) -> int:
-    """Fold into the candidate what its buckets have not seen up to ``until``."""
-    events = 0
-    while chunk := events_between(connection, after, until, _CHUNK):
-        fold_into(connection, projection, projection.candidate, chunk)
-        after = chunk[-1].id
-        events += len(chunk)
-    return events
-
-
 def _apply_difference(connection: Connection, projection: Projection[Any]) -> tuple[int, int, int]:
-    """Make the live table equal to the candidate, touching only rows that differ."""
+    """Make the live table equal to the candidate, touching only rows that differ.
+
+    An order in quarantine has no row in the candidate; it keeps the one it has.
+    """
     names = {
         "live": sql.Identifier(projection.name),
         "candidate": sql.Identifier(projection.candidate),
@@ -96,8 +107,10 @@ def _apply_difference(connection: Connection, projection: Projection[Any]) -> tu
     }
     gone = connection.execute(
         sql.SQL(
-            "DELETE FROM {live} o WHERE NOT EXISTS (SELECT FROM {candidate} c WHERE c.order_id = o.order_id)"
-        ).format(**names)
+            "DELETE FROM {live} o WHERE NOT EXISTS (SELECT FROM {candidate} c WHERE c.order_id = o.order_id) "
+            "AND NOT EXISTS (SELECT FROM quarantine q WHERE q.projection = %s AND q.order_id = o.order_id)"
+        ).format(**names),
+        (projection.candidate,),
     ).rowcount
     changed = connection.execute(
         sql.SQL(
@@ -112,3 +125,18 @@ def _apply_difference(connection: Connection, projection: Projection[Any]) -> tu
         ).format(**names)
     ).rowcount
     return added, changed, gone
+
+
+def _take_over_quarantine(connection: Connection, projection: Projection[Any], old_version: str) -> None:
+    """The candidate's quarantine becomes the live one; the rows that were kept say whose rules made them."""
+    connection.execute("DELETE FROM quarantine WHERE projection = %s", (projection.name,))
+    connection.execute(
+        sql.SQL(
+            "UPDATE {} SET fold_version = %s WHERE fold_version IS NULL "
+            "AND order_id IN (SELECT order_id FROM quarantine WHERE projection = %s)"
+        ).format(sql.Identifier(projection.name)),
+        (old_version, projection.candidate),
+    )
+    connection.execute(
+        "UPDATE quarantine SET projection = %s WHERE projection = %s", (projection.name, projection.candidate)
+    )

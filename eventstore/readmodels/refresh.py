@@ -5,14 +5,16 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from psycopg import sql
 
 from eventstore.log.connection import Connection
 from eventstore.log.feed import has_events_after, horizon, publish_horizon
 from eventstore.readmodels.events import events_between
-from eventstore.readmodels.fold import fold_into
+from eventstore.readmodels.fold import Target, fold_into, refold
 from eventstore.readmodels.lag import Lag, lag_of
 from eventstore.readmodels.projection import ORDERS, Projection
-from eventstore.readmodels.watermark import advance, lock, register, watermark
+from eventstore.readmodels.quarantine import quarantined
+from eventstore.readmodels.watermark import Standing, advance, lock, register, watermark
 
 _CHUNK = 20_000
 
@@ -41,16 +43,17 @@ def refresh(connection: Connection, projection: Projection[Any] = ORDERS) -> Ref
     """
     started = time.monotonic()
     register(connection, projection)
-    events = rows = refolded = 0
+    events = 0
+    rows = refolded = _heal(connection, projection)
     if has_news(connection, projection):
         publish_horizon(connection)
         until = horizon(connection)
         while True:
             with connection.transaction():
-                after = lock(connection, projection)
-                chunk = events_between(connection, after, until, _CHUNK)
+                standing = lock(connection, projection)
+                chunk = events_between(connection, standing.watermark, until, _CHUNK)
                 if chunk:
-                    folded = fold_into(connection, projection, projection.name, chunk)
+                    folded = fold_into(connection, live(projection, standing), chunk)
                     advance(connection, projection, chunk[-1].id)
                     events, rows = events + len(chunk), rows + folded.rows
                     refolded += folded.refolded
@@ -64,3 +67,44 @@ def refresh(connection: Connection, projection: Projection[Any] = ORDERS) -> Ref
         lag=lag_of(connection, watermark(connection, projection)),
         seconds=time.monotonic() - started,
     )
+
+
+def live(projection: Projection[Any], standing: Standing) -> Target:
+    """The live table, to be folded by its own rules for as long as this code has them.
+
+    New rules take over at promotion, for all rows at once. Where the code has lost the table's rules, an
+    order with a new event is folded again by the current ones and its row says so in ``fold_version``.
+    """
+    folding = projection.folding(standing.fold_version) or projection.current
+    mark = None if folding.version == standing.fold_version else folding.version
+    return Target(projection, projection.name, folding, mark)
+
+
+def _heal(connection: Connection, projection: Projection[Any]) -> int:
+    """Fold the orders again that were set aside, or that hold events whose type has been learned since."""
+    with connection.transaction():
+        standing = lock(connection, projection)
+        target = live(projection, standing)
+        orders = quarantined(connection, projection.name)
+        if "unknown_events" in projection.columns:
+            orders |= _with_learned_events(connection, target)
+        return refold(connection, target, list(orders), standing.watermark) if orders else 0
+
+
+def _with_learned_events(connection: Connection, target: Target) -> set[UUID]:
+    table = sql.Identifier(target.table)
+    unknown = connection.execute(
+        sql.SQL(
+            "SELECT DISTINCT name FROM {}, unnest(unknown_events) AS name WHERE unknown_events <> '{{}}'"
+        ).format(table)
+    ).fetchall()
+    learned = [name for (name,) in unknown if target.folding.knows(name)]
+    if not learned:
+        return set()
+    rows = connection.execute(
+        sql.SQL("SELECT order_id FROM {} WHERE unknown_events <> '{{}}' AND unknown_events && %s").format(
+            table
+        ),
+        (learned,),
+    )
+    return {order_id for (order_id,) in rows}

@@ -16,7 +16,8 @@ from eventstore.log.connection import PROJECTION_LOCK, Connection, sibling
 from eventstore.log.feed import horizon, publish_horizon
 from eventstore.readmodels.events import events_of_bucket
 from eventstore.readmodels.fold import fold_orders
-from eventstore.readmodels.projection import BUCKETS, ORDERS, Projection
+from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding, Projection
+from eventstore.readmodels.quarantine import Poisoned, quarantine
 from eventstore.readmodels.rows import as_row, column_list
 
 _REPORT_EVERY = 10_000
@@ -28,6 +29,7 @@ class BucketReplayed(msgspec.Struct, frozen=True, kw_only=True):
     bucket: int
     events: int
     rows: int
+    quarantined: int  #: orders set aside because the rules fail on one of their events
     watermark: UUID  #: the bucket holds all events up to this id
     seconds: float
 
@@ -37,16 +39,22 @@ def replay_bucket(
     bucket: int,
     projection: Projection[Any] = ORDERS,
     on_progress: Callable[[int], None] | None = None,
+    *,
+    folding: Folding | None = None,
+    held: bool = False,
 ) -> BucketReplayed:
     """Fold all events of one bucket into the candidate table, in one transaction with flat memory.
 
-    ``on_progress`` is called now and then with the number of events folded since the last call. Two replays
-    of the same bucket at once take turns.
+    ``on_progress`` is called now and then with the number of events folded since the last call. ``folding``
+    are the rules, by default the current ones. A ``held`` bucket waits for a person to promote it. Two
+    replays of the same bucket at once take turns.
     """
     if not 0 <= bucket < BUCKETS:
         raise ValueError(f"bucket {bucket} does not exist: buckets are 0 to {BUCKETS - 1}")
     started = time.monotonic()
+    folding = folding or projection.current
     counted = _Counter(on_progress)
+    poisoned: list[Poisoned] = []
     columns, table = projection.columns, sql.Identifier(projection.candidate_bucket(bucket))
     with connection.transaction():
         connection.execute(
@@ -57,11 +65,15 @@ def replay_bucket(
             "DELETE FROM replay_buckets WHERE projection = %s AND bucket = %s", (projection.name, bucket)
         )
         connection.execute(sql.SQL("TRUNCATE {}").format(table))
+        connection.execute(
+            "DELETE FROM quarantine WHERE projection = %s AND order_bucket(order_id) = %s",
+            (projection.candidate, bucket),
+        )
         rows = 0
         with sibling(connection) as source:
             publish_horizon(source)
             until = horizon(source)
-            states = fold_orders(projection, counted(events_of_bucket(source, bucket, until)))
+            states = fold_orders(projection, folding, counted(events_of_bucket(source, bucket, until)))
             with (
                 connection.cursor() as cursor,
                 cursor.copy(
@@ -69,15 +81,24 @@ def replay_bucket(
                 ) as copy,
             ):
                 for state in states:
+                    if isinstance(state, Poisoned):
+                        poisoned.append(state)
+                        continue
                     copy.write_row(as_row(state, columns))
                     rows += 1
+        quarantine(connection, projection.candidate, poisoned)
         connection.execute(
-            "INSERT INTO replay_buckets (projection, bucket, fold_version, watermark, events, rows) "
-            "VALUES (%s, %s, %s, %s, %s, %s)",
-            (projection.name, bucket, projection.fold_version, until, counted.events, rows),
+            "INSERT INTO replay_buckets (projection, bucket, fold_version, watermark, events, rows, held) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (projection.name, bucket, folding.version, until, counted.events, rows, held),
         )
     return BucketReplayed(
-        bucket=bucket, events=counted.events, rows=rows, watermark=until, seconds=time.monotonic() - started
+        bucket=bucket,
+        events=counted.events,
+        rows=rows,
+        quarantined=len(poisoned),
+        watermark=until,
+        seconds=time.monotonic() - started,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg import sql
 
 from eventstore.log.connection import Connection
@@ -39,8 +40,8 @@ def read_states(
 
 def upsert_states(
     connection: Connection, projection: Projection[Any], table: str, states: Iterable[Any]
-) -> None:
-    """Write the states into ``table``, set-based: COPY beside it, then one statement."""
+) -> int:
+    """Write the states into ``table``, set-based: COPY beside it, then one statement; returns how many."""
     columns = projection.columns
     names = column_list(projection)
     staging = sql.Identifier(f"{projection.name}_folded")
@@ -61,8 +62,15 @@ def upsert_states(
         for column in columns
         if column != "order_id"
     )
-    connection.execute(
+    return connection.execute(
         sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT (order_id) DO UPDATE SET {}").format(
             sql.Identifier(table), names, names, staging, assignments
         )
-    )
+    ).rowcount
+
+
+def mark_rows(states: Iterable[Any], mark: str | None) -> Iterable[Any]:
+    """The states with ``fold_version`` as their rows are to say it."""
+    if mark is None:
+        return states
+    return (msgspec.structs.replace(state, fold_version=mark) for state in states)

@@ -1,6 +1,6 @@
 """Where a projection stands in the feed. The watermark commits with the rows that it speaks of."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from eventstore.log.connection import Connection
@@ -24,13 +24,22 @@ def watermark(connection: Connection, projection: Projection[Any]) -> UUID:
     return UUID(str(row[0])) if row else BEGINNING
 
 
-def lock(connection: Connection, projection: Projection[Any]) -> UUID:
-    """The watermark, locked until the transaction ends: one writer of a projection at a time."""
+class Standing(NamedTuple):
+    """What the projections row says of a projection."""
+
+    watermark: UUID
+    fold_version: str  #: the rules that folded the table
+    promotion: str  #: "auto" or "manual"
+
+
+def lock(connection: Connection, projection: Projection[Any]) -> Standing:
+    """The projection's standing, locked until the transaction ends: one writer of a projection at a time."""
     row = connection.execute(
-        "SELECT watermark FROM projections WHERE name = %s FOR UPDATE", (projection.name,)
+        "SELECT watermark, fold_version, promotion FROM projections WHERE name = %s FOR UPDATE",
+        (projection.name,),
     ).fetchone()
     assert row is not None, "register() comes first"
-    return UUID(str(row[0]))
+    return Standing(*row)
 
 
 def advance(connection: Connection, projection: Projection[Any], to: UUID) -> None:

@@ -16,10 +16,17 @@ CREATE TABLE orders (
     version          int NOT NULL,
     last_event_id    uuid NOT NULL,
     last_event_at    timestamptz NOT NULL,
-    anomalies        text[] NOT NULL
+    anomalies        text[] NOT NULL,
+    unknown_events   text[] NOT NULL,
+    fold_version     text
 );
+CREATE INDEX orders_with_unknown_events ON orders (order_id) WHERE unknown_events <> '{}';
+
 COMMENT ON COLUMN orders.customer_id IS 'null until OrderCreated is here';
 COMMENT ON COLUMN orders.version IS 'the version of the order''s events that this row holds';
+COMMENT ON COLUMN orders.unknown_events IS
+    'event types of newer writers that the rules did not know; the order is folded again once they do';
+COMMENT ON COLUMN orders.fold_version IS 'null: the rules that the projections row names; else the rules of this row';
 COMMENT ON COLUMN orders.last_event_at IS 'business time of the latest event folded';
 
 -- What a replay builds, beside the live table and in the same buckets as the log.

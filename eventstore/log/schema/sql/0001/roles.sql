@@ -33,14 +33,14 @@ GRANT EXECUTE ON FUNCTION open_staging, append_staged TO eventstore_ingester;
 GRANT SELECT, INSERT, UPDATE ON rejects, ingested_files TO eventstore_ingester;
 
 -- Readers read the log, follow it and query the read models.
-GRANT SELECT ON order_events, orders, orders_candidate, projections, replay_buckets, feed_horizon, rejects,
+GRANT SELECT ON order_events, orders, orders_candidate, projections, replay_buckets, quarantine, feed_horizon, rejects,
                 ingested_files TO eventstore_reader, eventstore_projector;
 GRANT EXECUTE ON FUNCTION publish_horizon, horizon_ms, read_events, horizon_holders, clock_ms, uuidv7_ms,
                           uuidv7_counter, uuidv7_ceiling, recorded_at, business_time, order_bucket
     TO eventstore_reader, eventstore_projector;
 
 -- Projectors write the read models, never the log.
-GRANT INSERT, UPDATE, DELETE ON orders, projections, replay_buckets TO eventstore_projector;
+GRANT INSERT, UPDATE, DELETE ON orders, projections, replay_buckets, quarantine TO eventstore_projector;
 GRANT INSERT, UPDATE, DELETE, TRUNCATE ON orders_candidate TO eventstore_projector;
 DO $$
 DECLARE

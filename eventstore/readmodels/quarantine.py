@@ -1,0 +1,39 @@
+"""Orders with an event that the fold fails on: set aside with the error, while the others go on.
+
+The row of such an order stays as it was. Every refresh tries again, so a fix of the rules is enough.
+"""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from eventstore.log.connection import Connection
+
+
+class Poisoned(NamedTuple):
+    order_id: UUID
+    error: str
+
+
+def quarantine(connection: Connection, table: str, poisoned: list[Poisoned]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO quarantine (projection, order_id, error) VALUES (%s, %s, %s) "
+            "ON CONFLICT (projection, order_id) DO UPDATE SET error = excluded.error",
+            [(table, order_id, error) for order_id, error in poisoned],
+        )
+
+
+def quarantined(connection: Connection, table: str, order_ids: list[UUID] | None = None) -> set[UUID]:
+    """Those of ``order_ids``, or of all orders, that are in quarantine."""
+    rows = connection.execute(
+        "SELECT order_id FROM quarantine WHERE projection = %s "
+        "AND (CAST(%s AS uuid[]) IS NULL OR order_id = ANY(%s))",
+        (table, order_ids, order_ids),
+    )
+    return {order_id for (order_id,) in rows}
+
+
+def release(connection: Connection, table: str, order_ids: list[UUID]) -> None:
+    connection.execute(
+        "DELETE FROM quarantine WHERE projection = %s AND order_id = ANY(%s)", (table, order_ids)
+    )
