@@ -68,7 +68,8 @@ def _remove_folder(folder: Path) -> None:
 def _remove_left_behind() -> None:
     """Folders, perhaps with a running server, of test sessions that were killed."""
     for folder in _fast_folder().glob("eventstore-tests-*"):
-        if not psutil.pid_exists(int(folder.name.split("-")[2])):
+        is_ours = folder.stat().st_uid == os.getuid()
+        if is_ours and not psutil.pid_exists(int(folder.name.split("-")[2])):
             _remove_folder(folder)
 
 

@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,7 +46,9 @@ def create(data: Path, lock: int) -> None:
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        _hand_over(unfinished)
+        if os.getuid() == 0:
+            user = _os_user()
+            os.chown(unfinished, user.pw_uid, user.pw_gid)
         _initdb(unfinished, lock)
         unfinished.rename(data)
     except OSError as error:
@@ -65,7 +68,7 @@ def _initdb(folder: Path, lock: int) -> None:
         errors="replace",
         check=False,
         pass_fds=[lock],  # an initdb whose parent was killed keeps everybody out until it ends
-        **_child(),
+        **_as_owner_of(folder),
     )
     if result.returncode != 0:
         raise ServerError(f"initdb failed in {folder}: {' '.join(result.stderr.split())[-500:]}")
@@ -79,7 +82,7 @@ def launch(data: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
         stdout=log,
         stderr=log,
         start_new_session=True,
-        **_child(),
+        **_as_owner_of(data),
     )
 
 
@@ -94,13 +97,22 @@ def _socket_folder(data: Path) -> Path:
     if len(os.fsencode(data)) <= _LONGEST_SOCKET_FOLDER and not set(str(data)) & set(",\"'\\"):
         return data
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
-    folder = Path("/tmp") / f"eventstore-{os.getuid()}-{digest}"  # noqa: S108 (ours alone: checked below)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _hand_over(folder)
+    folder = Path("/tmp") / f"eventstore-{digest}"  # noqa: S108 (ours alone: checked below)
+    owner = data.stat()
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        os.chown(folder, owner.st_uid, owner.st_gid)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != data.stat().st_uid or found.st_mode & 0o077:
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner.st_uid or found.st_mode & 0o077:
         raise ServerError(f"{folder} must be a folder that only its owner, the owner of {data}, can enter")
     return folder
+
+
+def remove_socket_folder(data: Path) -> None:
+    """Leave nothing in /tmp."""
+    folder = _socket_folder(data)
+    if folder != data:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def program(name: str) -> Path:
@@ -114,24 +126,16 @@ def program(name: str) -> Path:
     return program
 
 
-def _child() -> dict[str, Any]:
+def _as_owner_of(data: Path) -> dict[str, Any]:
     """Who runs a program of PostgreSQL, and with which environment: without PGPORT and the like."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     env["LC_ALL"] = "C"
     if os.getuid() != 0:
         return {"env": env}
-    user = _os_user()
-    return {"env": env, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def _hand_over(folder: Path) -> None:
-    """As root: give the folder to the user who runs the server, and let that user reach it."""
-    if os.getuid() != 0:
-        return
-    user = _os_user()
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    for parent in folder.parents:
+    for parent in data.parents:
         _add_mode(parent, stat.S_IXOTH)
+    owner = data.stat()
+    return {"env": env, "user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
 
 
 def _open_to_all(folder: Path) -> None:

@@ -65,6 +65,7 @@ def stop(home: Path) -> bool:
             if time.monotonic() > deadline:
                 raise ServerError(f"PostgreSQL in {data} is still stopping; see {_log_file(data)}")
             time.sleep(_POLL_S)
+        cluster.remove_socket_folder(data)
     for process in _started:
         process.poll()
     return True
@@ -184,8 +185,11 @@ def _start_and_wait(data: Path) -> None:
 
 def _launch(data: Path) -> subprocess.Popen[bytes]:
     _drop_stale_lock_files(data)
-    with _log_file(data).open("ab") as log:
-        process = cluster.launch(data, log)
+    try:
+        with _log_file(data).open("ab") as log:
+            process = cluster.launch(data, log)
+    except OSError as error:
+        raise ServerError(f"cannot start PostgreSQL in {data}: {error}") from None
     _started.append(process)
     return process
 

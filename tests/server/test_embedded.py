@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from eventstore.server import cluster, embedded
 from eventstore.server.errors import ServerError
@@ -25,12 +26,31 @@ from eventstore.server.errors import ServerError
 _PATIENCE_S = 60
 
 
+def _folder() -> Path:
+    return Path(mkdtemp(prefix="embedded-", dir=os.environ["EVENTSTORE_TEST_FOLDER"]))
+
+
 @pytest.fixture
-def home() -> Iterator[Path]:
+def empty_home() -> Iterator[Path]:
     """A folder for one server, in the folder of the test session."""
-    home = Path(mkdtemp(prefix="embedded-", dir=os.environ["EVENTSTORE_TEST_FOLDER"]))
+    home = _folder()
     yield home
     embedded.stop(home)
+
+
+@pytest.fixture(scope="session")
+def _stopped_server() -> Path:
+    home = _folder()
+    embedded.start(home)
+    embedded.stop(home)
+    return home
+
+
+@pytest.fixture
+def home(empty_home: Path, _stopped_server: Path) -> Path:
+    """A folder with a server that has run before: a copy, which is faster than making one."""
+    subprocess.run(["cp", "-a", _stopped_server / "postgres", empty_home], check=True)
+    return empty_home
 
 
 def _ask(url: str, query: str) -> Any:
@@ -84,24 +104,24 @@ with psycopg.connect(url) as connection:
     return [json.loads(answer) for answer in answers]
 
 
-def test_starting_twice_gives_one_server(home: Path) -> None:
-    assert not embedded.is_running(home)
-    url = embedded.start(home)
-    pid = _postmaster_pid(home)
-    assert embedded.start(home) == url
-    assert _postmaster_pid(home) == pid
-    assert embedded.is_running(home)
+def test_starting_twice_gives_one_server(empty_home: Path) -> None:
+    assert not embedded.is_running(empty_home)
+    url = embedded.start(empty_home)
+    pid = _postmaster_pid(empty_home)
+    assert embedded.start(empty_home) == url
+    assert _postmaster_pid(empty_home) == pid
+    assert embedded.is_running(empty_home)
     assert _ask(url, "SELECT current_database()") == "eventstore"
     assert _ask(url, "SHOW server_version_num").startswith("18")
     assert _ask(url, "SHOW fsync") == "on"
     assert _ask(url, "SHOW listen_addresses") == ""
 
 
-def test_processes_that_start_at_once_share_one_new_server_which_outlives_them(home: Path) -> None:
-    answers = _start_in_processes(home, 4)
+def test_processes_that_start_at_once_share_one_new_server_which_outlives_them(empty_home: Path) -> None:
+    answers = _start_in_processes(empty_home, 4)
     assert len(answers) == 4
     assert len({tuple(answer) for answer in answers}) == 1
-    assert embedded.is_running(home)
+    assert embedded.is_running(empty_home)
 
 
 def test_stopping_ends_the_server_and_keeps_the_data(home: Path) -> None:
@@ -252,15 +272,17 @@ def test_a_long_recovery_is_waited_for_by_all_who_come(home: Path) -> None:
     ["with space", "jörg ☃", "a,b", 'it\'s "quoted" $HOME `id` %41 &c', "/".join(["a deep folder"] * 20)],
     ids=["space", "unicode", "comma", "shell", "deep"],
 )
-def test_it_works_in_any_folder(home: Path, folder: str) -> None:
-    odd = home / folder
+def test_it_works_in_any_folder(empty_home: Path, folder: str) -> None:
+    odd = empty_home / folder
     url = embedded.start(odd)
+    socket_folder = Path(conninfo_to_dict(url)["host"])
     try:
         assert _ask(url, "SHOW data_directory") == str(odd / "postgres")
         assert embedded.start(odd) == url
         assert subprocess.check_output([cluster.program("psql"), url, "-Atc", "SELECT 1"]) == b"1\n"
     finally:
         assert embedded.stop(odd) is True
+    assert socket_folder == odd / "postgres" or not socket_folder.exists()
 
 
 def test_a_link_to_the_home_folder_leads_to_the_same_server(home: Path, tmp_path: Path) -> None:
@@ -270,7 +292,7 @@ def test_a_link_to_the_home_folder_leads_to_the_same_server(home: Path, tmp_path
 
 
 def test_postgres_settings_in_the_environment_are_not_ours(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPORT", "5433")
     monkeypatch.setenv("PGDATA", "/nowhere")
@@ -278,16 +300,16 @@ def test_postgres_settings_in_the_environment_are_not_ours(
     monkeypatch.setenv("PGDATABASE", "nothing")
     monkeypatch.setenv("LC_ALL", "xx_YY.UTF-8")
     monkeypatch.setenv("LANG", "xx_YY.UTF-8")
-    url = embedded.start(home)
+    url = embedded.start(empty_home)
     assert _ask(url, "SELECT upper('ä') || current_user") == "Äpostgres"
-    assert embedded.start(home) == url
+    assert embedded.start(empty_home) == url
 
 
-def test_what_an_interrupted_first_start_left_behind_is_made_anew(home: Path) -> None:
-    (home / "postgres.new").mkdir()
-    (home / "postgres.new" / "PG_VERSION").write_text("18\n")
-    assert _ask(embedded.start(home), "SELECT 1") == 1
-    assert not (home / "postgres.new").exists()
+def test_what_an_interrupted_first_start_left_behind_is_made_anew(empty_home: Path) -> None:
+    (empty_home / "postgres.new").mkdir()
+    (empty_home / "postgres.new" / "PG_VERSION").write_text("18\n")
+    assert _ask(embedded.start(empty_home), "SELECT 1") == 1
+    assert not (empty_home / "postgres.new").exists()
 
 
 def test_a_database_dropped_by_hand_is_made_again(home: Path) -> None:
@@ -352,16 +374,16 @@ def test_ctrl_c_in_the_terminal_that_started_it_does_not_stop_the_server(home: P
         "import sys, time; from pathlib import Path; from eventstore.server import embedded;"
         "embedded.start(Path(sys.argv[1])); print('up', flush=True); time.sleep(600)"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", program, home],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         process_group=0,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"up\n"
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(_PATIENCE_S) != 0
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(_PATIENCE_S) != 0
     assert embedded.is_running(home)
 
 
