@@ -9,6 +9,7 @@ from eventstore.face.cli import following, ingesting, operating, projecting, wri
 from eventstore.face.cli.app import app
 from eventstore.face.cli.output import complain
 from eventstore.face.times import UnreadableTimeError
+from eventstore.ingestion.files import InputFileError
 from eventstore.log.errors import EventStoreError
 from eventstore.server.errors import ServerError
 
@@ -19,7 +20,7 @@ def main() -> None:
     """Run the command line; a mistake of the user is one line on standard error, never a traceback."""
     try:
         app()
-    except (PayloadError, UnreadableTimeError) as error:
+    except (InputFileError, PayloadError, UnreadableTimeError) as error:
         complain(str(error))
         sys.exit(2)
     except (EventStoreError, ServerError) as error:

@@ -1,11 +1,20 @@
-"""refresh and replay: from the log to the read models."""
+"""refresh, replay, promote, rollback: from the log to the read models."""
 
+from typing import Annotated, Any
+
+import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from eventstore.face.cli.app import Json, app, open_store
-from eventstore.face.cli.output import print_fields, print_json, progress_console
-from eventstore.readmodels.projection import BUCKETS
-from eventstore.readmodels.promote import promote
+from eventstore.face.cli.app import Json, app, fail, open_store
+from eventstore.face.cli.output import console, print_fields, print_json, progress_console
+from eventstore.log.connection import Connection
+from eventstore.readmodels.candidate import candidate
+from eventstore.readmodels.preview import Preview
+from eventstore.readmodels.preview import preview as preview_promotion
+from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding
+from eventstore.readmodels.promote import Promoted, promotion_policy, set_promotion_policy
+from eventstore.readmodels.promote import promote as promote_candidate
 from eventstore.readmodels.refresh import refresh as refresh_projection
 from eventstore.readmodels.replay import replay_bucket
 
@@ -27,34 +36,136 @@ def refresh(as_json: Json = False) -> None:
 
 
 @app.command()
-def replay(as_json: Json = False) -> None:
+def replay(
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show what the replay would change; promote nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Fold the whole log again and put the result in the place of the orders table, in one step."""
     with open_store() as store, store.connection() as connection:
-        refresh_projection(connection)
-        (total,) = connection.execute("SELECT count(*) FROM order_events").fetchone() or (0,)
-        events = rows = 0
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=progress_console,
-            disable=as_json,
-        ) as progress:
-            task = progress.add_task("replaying", total=total)
-            for bucket in range(BUCKETS):
-                done = replay_bucket(
-                    connection, bucket, on_progress=lambda count: progress.advance(task, count)
-                )
-                events, rows = events + done.events, rows + done.rows
-        promoted = promote(connection)
-        refreshed = refresh_projection(connection)
-    result = {
-        "events": events,
-        "rows": rows,
-        "added": promoted.added if promoted else 0,
-        "changed": promoted.changed if promoted else 0,
-        "gone": promoted.gone if promoted else 0,
-        "watermark": refreshed.watermark,
-    }
+        replayed = _replay(connection, ORDERS.current, held=preview, quiet=as_json)
+        if preview:
+            found = preview_promotion(connection)
+            if found is None:
+                raise fail("another replay got in between: run it again", 1)
+            print_json(found) if as_json else _print_preview(found)
+            return
+        promoted = promote_candidate(connection, by_hand=True)
+        watermark = refresh_projection(connection).watermark
+    result = replayed | _difference(promoted) | {"watermark": watermark}
     print_json(result) if as_json else print_fields(result)
+
+
+@app.command()
+def promote(as_json: Json = False) -> None:
+    """Make a complete replay, for example of `replay --preview`, the orders table."""
+    with open_store() as store, store.connection() as connection:
+        promoted = promote_candidate(connection, by_hand=True)
+        if promoted is None:
+            found = candidate(connection, ORDERS)
+            raise fail(
+                f"nothing to promote: {found.buckets} of {BUCKETS} buckets stand by rules "
+                f"{ORDERS.fold_version}, {found.others} by others; run `eventstore replay --preview`",
+                1,
+            )
+    print_json(promoted) if as_json else print_fields(_difference(promoted))
+
+
+@app.command()
+def promotion(
+    policy: Annotated[str | None, typer.Argument(metavar="[auto|manual]", help="The new policy.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show or set who promotes a complete replay: the next refresh (auto) or a person (manual)."""
+    with open_store() as store, store.connection() as connection:
+        if policy is not None:
+            try:
+                set_promotion_policy(connection, policy)
+            except ValueError as error:
+                raise fail(str(error)) from None
+        now = {"promotion": promotion_policy(connection)}
+    print_json(now) if as_json else print_fields(now)
+
+
+@app.command()
+def rollback(as_json: Json = False) -> None:
+    """Replay by the rules before the current ones and promote that."""
+    if len(ORDERS.foldings) < 2:
+        raise fail(
+            f"this release knows only the rules {ORDERS.fold_version}: install the release before it and run "
+            "`eventstore replay` there",
+            1,
+        )
+    before = ORDERS.foldings[-2]
+    with open_store() as store, store.connection() as connection:
+        replayed = _replay(connection, before, held=True, quiet=as_json)
+        promoted = promote_candidate(connection, by_hand=True, folding=before)
+        watermark = refresh_projection(connection).watermark
+    result = {"rules": before.version} | replayed | _difference(promoted) | {"watermark": watermark}
+    print_json(result) if as_json else print_fields(result)
+
+
+def _replay(connection: Connection, folding: Folding, *, held: bool, quiet: bool) -> dict[str, int]:
+    """Replay all buckets with a progress bar."""
+    (total,) = connection.execute("SELECT count(*) FROM order_events").fetchone() or (0,)
+    counts = {"events": 0, "rows": 0, "quarantined": 0}
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=progress_console,
+        disable=quiet,
+    ) as progress:
+        task = progress.add_task("replaying", total=total)
+
+        def advance(events: int) -> None:
+            progress.advance(task, events)
+
+        for bucket in range(BUCKETS):
+            done = replay_bucket(connection, bucket, on_progress=advance, folding=folding, held=held)
+            counts["events"] += done.events
+            counts["rows"] += done.rows
+            counts["quarantined"] += done.quarantined
+    return counts
+
+
+def _difference(promoted: Promoted | None) -> dict[str, Any]:
+    if promoted is None:
+        raise fail("another replay got in between: run it again", 1)
+    return {"added": promoted.added, "changed": promoted.changed, "gone": promoted.gone}
+
+
+def _print_preview(found: Preview) -> None:
+    print_fields(
+        {
+            "rules": f"{found.live_version} -> {found.candidate_version}",
+            "orders": found.orders,
+            "added": found.added,
+            "gone": found.gone,
+            "changed": found.changed,
+            "quarantined": found.quarantined,
+        }
+    )
+    if not found.differences:
+        console.print("No differences.")
+        return
+    columns = Table("column", "orders that change", box=None, pad_edge=False)
+    for column, count in found.columns.items():
+        columns.add_row(column, f"{count:,}")
+    totals = Table("total", "currency", "before", "after", box=None, pad_edge=False)
+    for total in found.totals:
+        if total.before != total.after:
+            totals.add_row(total.column, total.currency or "", f"{total.before:,}", f"{total.after:,}")
+    pairs = Table("order", "before", "after", box=None, pad_edge=False)
+    for pair in found.sample:
+        pairs.add_row(str(pair.order_id), _values(pair.before), _values(pair.after))
+    for table in (columns, totals, pairs):
+        if table.row_count:
+            console.print(table, markup=False)
+    console.print("Nothing is promoted yet: `eventstore promote` does.")
+
+
+def _values(values: dict[str, Any] | None) -> str:
+    return "—" if values is None else ", ".join(f"{column} {value}" for column, value in values.items())
