@@ -1,6 +1,6 @@
 """The event types: one class per type, its name is the name in the log.
 
-A payload may carry more than its class knows: the log keeps it whole, the class shows what the rules use.
+A class shows what the rules use. A payload may carry more (`Fact.details`): the log keeps all of it.
 """
 
 from datetime import datetime
@@ -35,13 +35,10 @@ class OrderCreated(_WithAmount, frozen=True, kw_only=True):
     """A customer placed the order."""
 
     customer_id: UUID
-    items: list[dict[str, Any]] = []
 
 
 class OrderPaid(_WithAmount, frozen=True, kw_only=True):
     """The order, or a part of it, was paid."""
-
-    payments: list[dict[str, Any]] = []
 
 
 class OrderShipped(Event, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
 _CENT = Decimal("0.01")
+_NAN = Decimal("NaN")
 _DECIMAL_10_2 = Context(prec=10, traps=[Inexact, InvalidOperation])
 
 
@@ -11,14 +12,14 @@ def exact_amount(value: Decimal | int | str) -> Decimal:
 
     Raises ValueError where it does not fit DECIMAL(10,2) exactly, TypeError for floats and other types.
     """
-    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
+    if type(value) not in {Decimal, int, str}:
         raise TypeError(
             f'amount must be a decimal string such as "12.50", found {type(value).__name__} {value!r}'
         )
     try:
-        amount = Decimal(value)
-        if not amount.is_finite():
-            raise InvalidOperation  # noqa: TRY301
-        return amount.quantize(_CENT, context=_DECIMAL_10_2)
+        amount = Decimal(value).quantize(_CENT, context=_DECIMAL_10_2)
     except (InvalidOperation, Inexact):
-        raise ValueError(f"amount {str(value)[:40]!r} does not fit DECIMAL(10,2) exactly") from None
+        amount = _NAN
+    if not amount.is_finite():
+        raise ValueError(f"amount {str(value)[:40]!r} does not fit DECIMAL(10,2) exactly")
+    return amount

@@ -145,7 +145,8 @@ class Rules:
         if odd:
             changes["anomalies"] = (*state.anomalies, *(name for name in odd if name not in state.anomalies))
         changed = msgspec.structs.replace(state, last_event_at=at, **changes)
-        return msgspec.structs.replace(changed, status=self.status(changed))
+        msgspec.structs.force_setattr(changed, "status", self.status(changed))  # nobody has seen it yet
+        return changed
 
     def knows(self, name: str) -> bool:
         """Whether an event that a state lists in ``unknown_events`` has a rule now."""

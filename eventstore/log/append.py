@@ -25,7 +25,8 @@ class Fact(msgspec.Struct, frozen=True):
     """An event together with when it happened and where it comes from.
 
     ``at`` is business time; None lets the database stamp it. ``source`` and ``source_id`` identify the event
-    at its producer: appending the same identity again is a no-op.
+    at its producer: appending the same identity again is a no-op. ``details`` is what else the payload is to
+    say, beside the fields of the event.
     """
 
     event: Event
@@ -33,6 +34,7 @@ class Fact(msgspec.Struct, frozen=True):
     source: str | None = None
     source_id: str | None = None
     metadata: dict[str, Any] = {}
+    details: dict[str, Any] = {}
 
 
 def append(
@@ -72,7 +74,7 @@ def append_json(
 def _as_json(fact: Fact) -> dict[str, Any]:
     return {
         "type": fact.event.type_name(),
-        "data": encode(fact.event),
+        "data": fact.details | encode(fact.event),
         "created_at": None if fact.at is None else to_ms(fact.at),
         "source": fact.source,
         "source_id": fact.source_id,

@@ -86,6 +86,18 @@ def test_a_fact_says_when_it_happened(store: Store) -> None:
     assert recorded.happened_at == datetime(2026, 3, 3, 12, 0, 0, 123_000, tzinfo=UTC)
 
 
+def test_details_are_kept_with_the_payload(store: Store) -> None:
+    order = uuid4()
+    (recorded,) = store.append(order, Fact(CREATED, details={"items": [{"sku": "a1", "quantity": 2}]}))
+    assert recorded.event == CREATED
+    assert recorded.data == {
+        "items": [{"sku": "a1", "quantity": 2}],
+        "customer_id": str(CUSTOMER),
+        "amount": "12.50",
+        "currency": "EUR",
+    }
+
+
 def test_the_feed_is_read_page_by_page_without_gaps(store: Store) -> None:
     appended = [store.append(uuid4(), PAID)[0].id for _ in range(25)]
     seen: list[UUID] = []
