@@ -50,9 +50,10 @@ def catch_up(
 ) -> int:
     """Fold into the candidate what its buckets have not seen up to ``until``; returns the events read."""
     target = Target(projection, projection.candidate, folding)
+    fold = projection.layout.fold_into if projection.layout else fold_into
     events = 0
     while chunk := events_between(connection, after, until, _CHUNK):
-        fold_into(connection, target, chunk)
+        fold(connection, target, chunk)
         after = chunk[-1].id
         events += len(chunk)
     connection.execute(

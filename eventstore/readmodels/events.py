@@ -12,14 +12,22 @@ FOLD_COLUMNS = (
     "id, order_id, version, event_type, event_data::text, created_at, metadata ->> 'schema_version'"
 )
 
+_BELOW_MS = (1 << 80) - 1  # the bits of a uuidv7 below its millisecond
+
 
 def events_between(connection: Connection, after: UUID, until: UUID, limit: int) -> list[FoldEvent]:
-    """Up to ``limit`` events with ``after < id <= until``, lowest ids first."""
-    rows = connection.execute(
-        f"SELECT {FOLD_COLUMNS} FROM order_events WHERE id > %s AND id <= %s ORDER BY id LIMIT %s",
-        (after, until, limit),
-    )
-    return [FoldEvent(*row) for row in rows]
+    """The first ``limit`` events with ``after < id <= until``, lowest ids first; fewer if there are no more.
+
+    More where the last millisecond holds more: a chunk never ends within one, because all that a
+    millisecond recorded becomes known at once.
+    """
+    query = f"SELECT {FOLD_COLUMNS} FROM order_events WHERE id > %s AND id <= %s ORDER BY id LIMIT %s"
+    events = [FoldEvent(*row) for row in connection.execute(query, (after, until, limit))]
+    if len(events) == limit:
+        last = events[-1].id
+        end_of_its_ms = min(until, UUID(int=last.int | _BELOW_MS))
+        events += (FoldEvent(*row) for row in connection.execute(query, (last, end_of_its_ms, None)))
+    return events
 
 
 def events_of(connection: Connection, order_ids: list[UUID], until: UUID) -> Iterator[FoldEvent]:

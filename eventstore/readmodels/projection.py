@@ -1,13 +1,18 @@
-"""What a projection is: a table with one row per order, and the rules that fold an order's events into it."""
+"""What a projection is: a table of what became of the orders, and the rules by which events make its rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from eventstore.domain.order import ORDER_RULES, OrderState
 from eventstore.domain.recorded import FoldEvent
+from eventstore.log.connection import Connection
+from eventstore.readmodels.quarantine import Poisoned
+
+if TYPE_CHECKING:
+    from eventstore.readmodels.fold import Folded, Target
 
 BUCKETS = 16
 
@@ -38,8 +43,21 @@ class Folding(Protocol):
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How a table keeps what is folded into it, where that is not one row per order."""
+
+    columns: tuple[str, ...]  #: those that are no fields of the state
+    fold_into: "Callable[[Connection, Target, list[FoldEvent]], Folded]"
+    refold: "Callable[[Connection, Target, list[UUID], UUID], int]"
+    #: The rows of a bucket, from its events: each order's together, in the order of its fold.
+    rows_of: "Callable[[Projection[Any], Folding, Iterable[FoldEvent]], Iterator[list[Any] | Poisoned]]"
+    #: Makes the live table equal to the candidate; returns the rows added, changed and gone.
+    apply_difference: "Callable[[Connection, Projection[Any]], tuple[int, int, int]]"
+
+
+@dataclass(frozen=True)
 class Projection(Generic[S]):
-    """A read model with one row per order.
+    """A read model with one row per order, or with another layout.
 
     The fields of the state are the columns of the table ``name``, by name. A table ``<name>_candidate`` with
     partitions ``<name>_candidate_00`` to ``_15`` takes the replay. ``foldings`` are the versions of the rules
@@ -49,6 +67,7 @@ class Projection(Generic[S]):
     name: str
     initial: Callable[[UUID], S]
     foldings: tuple[Folding, ...]
+    layout: Layout | None = None  #: None: one row per order
 
     @property
     def current(self) -> Folding:
@@ -72,6 +91,10 @@ class Projection(Generic[S]):
         return tuple(type(self.initial(UUID(int=0))).__struct_fields__)  # type: ignore[attr-defined]
 
     @property
+    def table_columns(self) -> tuple[str, ...]:
+        return (*self.columns, *self.layout.columns) if self.layout else self.columns
+
+    @property
     def candidate(self) -> str:
         return f"{self.name}_candidate"
 
@@ -84,6 +107,3 @@ def _new_order(order_id: UUID) -> OrderState:
 
 
 ORDERS = Projection(name="orders", initial=_new_order, foldings=ORDER_RULES)
-
-#: Every projection that is kept up to date.
-PROJECTIONS: tuple[Projection[Any], ...] = (ORDERS,)

@@ -71,7 +71,8 @@ def promote(
             return None
         until = max(standing.watermark, *found.watermarks)
         caught_up = catch_up(connection, projection, folding, min(found.watermarks), until)
-        added, changed, gone = _apply_difference(connection, projection)
+        apply_difference = projection.layout.apply_difference if projection.layout else _apply_difference
+        added, changed, gone = apply_difference(connection, projection)
         _take_over_quarantine(connection, projection, standing.fold_version)
         connection.execute(
             "UPDATE projections SET watermark = %s, fold_version = %s, updated_at = now() WHERE name = %s",

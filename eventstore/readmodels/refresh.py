@@ -53,7 +53,8 @@ def refresh(connection: Connection, projection: Projection[Any] = ORDERS) -> Ref
                 standing = lock(connection, projection)
                 chunk = events_between(connection, standing.watermark, until, _CHUNK)
                 if chunk:
-                    folded = fold_into(connection, live(projection, standing), chunk)
+                    fold = projection.layout.fold_into if projection.layout else fold_into
+                    folded = fold(connection, live(projection, standing), chunk)
                     advance(connection, projection, chunk[-1].id)
                     events, rows = events + len(chunk), rows + folded.rows
                     refolded += folded.refolded
@@ -88,7 +89,8 @@ def _heal(connection: Connection, projection: Projection[Any]) -> int:
         orders = quarantined(connection, projection.name)
         if "unknown_events" in projection.columns:
             orders |= _with_learned_events(connection, target)
-        return refold(connection, target, list(orders), standing.watermark) if orders else 0
+        fold_again = projection.layout.refold if projection.layout else refold
+        return fold_again(connection, target, list(orders), standing.watermark) if orders else 0
 
 
 def _with_learned_events(connection: Connection, target: Target) -> set[UUID]:

@@ -18,7 +18,7 @@ from eventstore.readmodels.events import events_of_bucket
 from eventstore.readmodels.fold import fold_orders
 from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding, Projection
 from eventstore.readmodels.quarantine import Poisoned, quarantine
-from eventstore.readmodels.rows import as_row, column_list
+from eventstore.readmodels.rows import as_row, table_column_list
 
 _REPORT_EVERY = 10_000
 
@@ -55,7 +55,7 @@ def replay_bucket(
     folding = folding or projection.current
     counted = _Counter(on_progress)
     poisoned: list[Poisoned] = []
-    columns, table = projection.columns, sql.Identifier(projection.candidate_bucket(bucket))
+    table = sql.Identifier(projection.candidate_bucket(bucket))
     with connection.transaction():
         connection.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))",
@@ -73,18 +73,19 @@ def replay_bucket(
         with sibling(connection) as source:
             publish_horizon(source)
             until = horizon(source)
-            states = fold_orders(projection, folding, counted(events_of_bucket(source, bucket, until)))
+            rows_of = projection.layout.rows_of if projection.layout else _rows_of
+            events = counted(events_of_bucket(source, bucket, until))
             with (
                 connection.cursor() as cursor,
                 cursor.copy(
-                    sql.SQL("COPY {} ({}) FROM STDIN").format(table, column_list(projection))
+                    sql.SQL("COPY {} ({}) FROM STDIN").format(table, table_column_list(projection))
                 ) as copy,
             ):
-                for state in states:
-                    if isinstance(state, Poisoned):
-                        poisoned.append(state)
+                for row in rows_of(projection, folding, events):
+                    if isinstance(row, Poisoned):
+                        poisoned.append(row)
                         continue
-                    copy.write_row(as_row(state, columns))
+                    copy.write_row(row)
                     rows += 1
         quarantine(connection, projection.candidate, poisoned)
         connection.execute(
@@ -100,6 +101,13 @@ def replay_bucket(
         watermark=until,
         seconds=time.monotonic() - started,
     )
+
+
+def _rows_of(
+    projection: Projection[Any], folding: Folding, events: Iterable[FoldEvent]
+) -> Iterator[list[Any] | Poisoned]:
+    for state in fold_orders(projection, folding, events):
+        yield state if isinstance(state, Poisoned) else as_row(state, projection.columns)
 
 
 class _Counter:

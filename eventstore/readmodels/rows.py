@@ -15,6 +15,10 @@ def column_list(projection: Projection[Any]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, projection.columns))
 
 
+def table_column_list(projection: Projection[Any]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, projection.table_columns))
+
+
 def as_row(state: Any, columns: tuple[str, ...]) -> list[Any]:
     """The state's values in the order of ``columns``, tuples as SQL arrays."""
     values = (getattr(state, column) for column in columns)
