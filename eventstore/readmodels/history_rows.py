@@ -1,0 +1,108 @@
+"""Between timelines and the rows of ``order_history``, which are inserted and closed, never changed."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from eventstore.domain.history import Belief, Span
+from eventstore.domain.recorded import from_ms, to_ms
+from eventstore.log.connection import Connection
+from eventstore.readmodels.projection import Projection
+from eventstore.readmodels.rows import as_row, table_column_list
+
+
+def history_row(span: Span, columns: tuple[str, ...]) -> list[Any]:
+    """The row of a span: the ``columns`` of its state, then the ends of both periods."""
+    return [
+        *as_row(span.state, columns),
+        from_ms(span.valid_from),
+        _end(span.valid_to),
+        from_ms(span.recorded_from),
+        _end(span.recorded_to),
+    ]
+
+
+def read_beliefs(
+    connection: Connection, projection: Projection[Any], table: str, since: dict[UUID, int]
+) -> dict[UUID, list[Belief]]:
+    """What stands of the given orders, each from the row that covers its moment of business time on.
+
+    An order that begins later has all its rows. Each costs one index probe and the rows that are returned.
+    """
+    columns = projection.columns
+    query = sql.SQL(
+        "SELECT {columns}, h.valid_from, h.recorded_from"
+        "  FROM unnest(%s::uuid[], %s::timestamptz[]) AS asked(order_id, since)"
+        "  JOIN {table} h ON h.order_id = asked.order_id AND h.recorded_to = 'infinity'"
+        "   AND h.valid_from >= coalesce("
+        "       (SELECT b.valid_from FROM {table} b"
+        "         WHERE b.order_id = asked.order_id AND b.recorded_to = 'infinity'"
+        "           AND b.valid_from <= asked.since ORDER BY b.valid_from DESC LIMIT 1), '-infinity')"
+        " ORDER BY h.order_id, h.valid_from"
+    ).format(
+        columns=sql.SQL(", ").join(sql.Identifier("h", column) for column in columns),
+        table=sql.Identifier(table),
+    )
+    make: Any = type(projection.initial(UUID(int=0)))
+    beliefs: dict[UUID, list[Belief]] = {}
+    for *state_values, valid_from, recorded_from in connection.execute(
+        query, (list(since), [from_ms(ms) for ms in since.values()])
+    ):
+        values = (tuple(value) if isinstance(value, list) else value for value in state_values)
+        state = make(**dict(zip(columns, values, strict=True)))
+        belief = Belief(state, to_ms(valid_from), to_ms(recorded_from))
+        beliefs.setdefault(state.order_id, []).append(belief)
+    return beliefs
+
+
+def close_rows(connection: Connection, table: str, spans: list[Span]) -> None:
+    """Write the ``recorded_to`` of rows that stood until now."""
+    if not spans:
+        return
+    closed = connection.execute(
+        sql.SQL(
+            "UPDATE {} h SET recorded_to = closed.recorded_to"
+            "  FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[])"
+            "       AS closed(order_id, valid_from, recorded_to)"
+            " WHERE h.order_id = closed.order_id AND h.recorded_to = 'infinity'"
+            "   AND h.valid_from = closed.valid_from"
+        ).format(sql.Identifier(table)),
+        (
+            [span.state.order_id for span in spans],
+            [from_ms(span.valid_from) for span in spans],
+            [_end(span.recorded_to) for span in spans],
+        ),
+    ).rowcount
+    if closed != len(spans):
+        raise RuntimeError(f"{table} was changed by somebody else: replay it")
+
+
+def insert_rows(
+    connection: Connection, projection: Projection[Any], table: str, spans: Iterable[Span]
+) -> int:
+    """Add rows; returns how many."""
+    columns = projection.columns
+    rows = 0
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), table_column_list(projection))
+        ) as copy,
+    ):
+        for span in spans:
+            copy.write_row(history_row(span, columns))
+            rows += 1
+    return rows
+
+
+def delete_orders(connection: Connection, table: str, order_ids: list[UUID]) -> None:
+    connection.execute(
+        sql.SQL("DELETE FROM {} WHERE order_id = ANY(%s)").format(sql.Identifier(table)), (order_ids,)
+    )
+
+
+def _end(ms: int | None) -> datetime | str:
+    return "infinity" if ms is None else from_ms(ms)
