@@ -52,7 +52,7 @@ def _rows_of(
         if isinstance(spans, Poisoned):
             yield spans
         else:
-            yield from (history_row(span, projection.columns) for span in spans)
+            yield from map(history_row, spans)
 
 
 def _apply_difference(connection: Connection, projection: Projection[Any]) -> tuple[int, int, int]:

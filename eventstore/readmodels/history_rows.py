@@ -14,10 +14,10 @@ from eventstore.readmodels.projection import Projection
 from eventstore.readmodels.rows import as_row, table_column_list
 
 
-def history_row(span: Span, columns: tuple[str, ...]) -> list[Any]:
-    """The row of a span: the ``columns`` of its state, then the ends of both periods."""
+def history_row(span: Span) -> list[Any]:
+    """The row of a span: its state, then the ends of both periods."""
     return [
-        *as_row(span.state, columns),
+        *as_row(span.state),
         from_ms(span.valid_from),
         _end(span.valid_to),
         from_ms(span.recorded_from),
@@ -84,7 +84,6 @@ def insert_rows(
     connection: Connection, projection: Projection[Any], table: str, spans: Iterable[Span]
 ) -> int:
     """Add rows; returns how many."""
-    columns = projection.columns
     rows = 0
     with (
         connection.cursor() as cursor,
@@ -93,7 +92,7 @@ def insert_rows(
         ) as copy,
     ):
         for span in spans:
-            copy.write_row(history_row(span, columns))
+            copy.write_row(history_row(span))
             rows += 1
     return rows
 

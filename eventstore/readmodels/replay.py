@@ -107,7 +107,7 @@ def _rows_of(
     projection: Projection[Any], folding: Folding, events: Iterable[FoldEvent]
 ) -> Iterator[list[Any] | Poisoned]:
     for state in fold_orders(projection, folding, events):
-        yield state if isinstance(state, Poisoned) else as_row(state, projection.columns)
+        yield state if isinstance(state, Poisoned) else as_row(state)
 
 
 class _Counter:

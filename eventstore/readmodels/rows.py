@@ -19,10 +19,10 @@ def table_column_list(projection: Projection[Any]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, projection.table_columns))
 
 
-def as_row(state: Any, columns: tuple[str, ...]) -> list[Any]:
-    """The state's values in the order of ``columns``, tuples as SQL arrays."""
-    values = (getattr(state, column) for column in columns)
-    return [list(value) if isinstance(value, tuple) else value for value in values]
+def as_row(state: Any) -> list[Any]:
+    """The state's values in the order of its projection's columns, tuples as SQL arrays."""
+    values = msgspec.structs.astuple(state)
+    return [(list(value) or "{}") if isinstance(value, tuple) else value for value in values]
 
 
 def read_states(
@@ -46,7 +46,6 @@ def upsert_states(
     connection: Connection, projection: Projection[Any], table: str, states: Iterable[Any]
 ) -> int:
     """Write the states into ``table``, set-based: COPY beside it, then one statement; returns how many."""
-    columns = projection.columns
     names = column_list(projection)
     staging = sql.Identifier(f"{projection.name}_folded")
     connection.execute(
@@ -60,10 +59,10 @@ def upsert_states(
         cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(staging, names)) as copy,
     ):
         for state in states:
-            copy.write_row(as_row(state, columns))
+            copy.write_row(as_row(state))
     assignments = sql.SQL(", ").join(
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column))
-        for column in columns
+        for column in projection.columns
         if column != "order_id"
     )
     return connection.execute(
