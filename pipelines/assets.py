@@ -12,7 +12,7 @@ from eventstore.readmodels.promote import promote
 from eventstore.readmodels.refresh import refresh
 from eventstore.readmodels.replay import replay_bucket
 from eventstore.server import settings
-from pipelines.metadata import count_by, per_second, table
+from pipelines.metadata import count_by, per_second, table, table_name
 from pipelines.partitions import buckets
 from pipelines.resources import EventStore
 
@@ -91,7 +91,7 @@ def orders_replay(context: dg.AssetExecutionContext, store: EventStore) -> None:
                     "watermark": str(done.watermark),
                     "events_per_second": per_second(done.events, done.seconds),
                     "dagster/partition_row_count": done.rows,
-                    "dagster/table_name": f"{connection.info.dbname}.public.{ORDERS.candidate_bucket(bucket)}",
+                    "dagster/table_name": table_name(connection, ORDERS.candidate_bucket(bucket)),
                 },
                 partition_key=key,
             )

@@ -72,8 +72,8 @@ def fold_version(store: EventStore) -> dg.AssetCheckResult:
         description=(
             f"Folded by rules {ORDERS.fold_version}."
             if same
-            else f"Folded by rules {live}, the code has rules {ORDERS.fold_version}: replay, by materializing all "
-            "of the group orders."
+            else f"Folded by rules {live}, the code has rules {ORDERS.fold_version}: replay all "
+            "of the group orders (Materialize all)."
         ),
         metadata={"live": str(live), "code": ORDERS.fold_version},
     )

@@ -22,6 +22,10 @@ def count_by(what: str, counts: Mapping[str, int]) -> dg.TableMetadataValue:
     )
 
 
+def table_name(connection: Connection, name: str) -> str:
+    return f"{connection.info.dbname}.public.{name}"
+
+
 def table(connection: Connection, name: str) -> dict[str, Any]:
     """Where a table is, how many rows it has and what its columns are."""
     rows = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name))).fetchone()
@@ -31,7 +35,7 @@ def table(connection: Connection, name: str) -> dict[str, Any]:
         (name,),
     )
     return {
-        "dagster/table_name": f"{connection.info.dbname}.public.{name}",
+        "dagster/table_name": table_name(connection, name),
         "dagster/row_count": rows[0] if rows else 0,
         "dagster/column_schema": dg.TableSchema(
             [
