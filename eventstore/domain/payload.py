@@ -32,7 +32,9 @@ def encode(event: Event) -> dict[str, Any]:
     return payload
 
 
-def decode(event_type: str, data: str | bytes, version: int = UNMARKED_VERSION) -> Event | UnknownEvent:
+def decode(
+    event_type: str, data: msgspec.Raw | bytes, version: int = UNMARKED_VERSION
+) -> Event | UnknownEvent:
     """The event that ``data``, a payload of ``version`` from the log, stands for.
 
     A type or a payload version that this code does not know yet is an UnknownEvent, never an error.

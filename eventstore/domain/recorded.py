@@ -32,7 +32,7 @@ class FoldEvent(NamedTuple):
     order_id: UUID
     version: int
     event_type: str
-    data: str  #: the payload as JSON
+    data: msgspec.Raw  #: the payload as JSON
     created_at: int  #: business time, ms since 1970
     payload_version: str | None = None  #: as metadata says; None where it says nothing
 

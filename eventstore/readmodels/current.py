@@ -5,7 +5,7 @@ from uuid import UUID
 
 from eventstore.domain.recorded import FoldEvent, to_ms
 from eventstore.log.connection import Connection
-from eventstore.readmodels.events import FOLD_COLUMNS
+from eventstore.readmodels.events import FOLD_COLUMNS, fold_event
 from eventstore.readmodels.projection import ORDERS, Projection
 from eventstore.readmodels.rows import read_states
 
@@ -39,4 +39,4 @@ def _events_above(connection: Connection, order_id: UUID, version: int) -> list[
     rows = connection.execute(
         f"SELECT {FOLD_COLUMNS} FROM order_events WHERE order_id = %s AND version > %s", (order_id, version)
     )
-    return [FoldEvent(*row) for row in rows]
+    return [fold_event(row) for row in rows]

@@ -11,7 +11,7 @@ from eventstore.domain.history import Belief, Span, Timeline, recorded_ms
 from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
-from eventstore.readmodels.events import FOLD_COLUMNS, events_of
+from eventstore.readmodels.events import FOLD_COLUMNS, events_of, fold_event
 from eventstore.readmodels.fold import Folded, Target
 from eventstore.readmodels.history_rows import close_rows, delete_orders, insert_rows, read_beliefs
 from eventstore.readmodels.quarantine import Poisoned, quarantine, quarantined, release
@@ -125,6 +125,6 @@ def _events_known_after(
         (list(late), [since for since, _ in late.values()], [version for _, version in late.values()]),
     )
     for row in rows:
-        event = FoldEvent(*row)
+        event = fold_event(row)
         known.setdefault(event.order_id, []).append(event)
     return known

@@ -5,19 +5,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg import sql
 
 from eventstore.domain.history import Belief, Span
 from eventstore.domain.recorded import from_ms, to_ms
 from eventstore.log.connection import Connection
+from eventstore.readmodels.copying import copy_rows
 from eventstore.readmodels.projection import Projection
-from eventstore.readmodels.rows import as_row, table_column_list
 
 
 def history_row(span: Span) -> list[Any]:
     """The row of a span: its state, then the ends of both periods."""
     return [
-        *as_row(span.state),
+        *msgspec.structs.astuple(span.state),
         from_ms(span.valid_from),
         _end(span.valid_to),
         from_ms(span.recorded_from),
@@ -84,17 +85,7 @@ def insert_rows(
     connection: Connection, projection: Projection[Any], table: str, spans: Iterable[Span]
 ) -> int:
     """Add rows; returns how many."""
-    rows = 0
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), table_column_list(projection))
-        ) as copy,
-    ):
-        for span in spans:
-            copy.write_row(history_row(span))
-            rows += 1
-    return rows
+    return copy_rows(connection, table, projection.table_columns, map(history_row, spans))
 
 
 def delete_orders(connection: Connection, table: str, order_ids: list[UUID]) -> None:

@@ -1,6 +1,6 @@
 """What a projection is: a table of what became of the orders, and the rules by which events make its rows."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -50,7 +50,7 @@ class Layout:
     fold_into: "Callable[[Connection, Target, list[FoldEvent]], Folded]"
     refold: "Callable[[Connection, Target, list[UUID], UUID], int]"
     #: The rows of a bucket, from its events: each order's together, in the order of its fold.
-    rows_of: "Callable[[Projection[Any], Folding, Iterable[FoldEvent]], Iterator[list[Any] | Poisoned]]"
+    rows_of: "Callable[[Projection[Any], Folding, Iterable[FoldEvent]], Iterator[Sequence[Any] | Poisoned]]"
     #: Makes the live table equal to the candidate; returns the rows added, changed and gone.
     apply_difference: "Callable[[Connection, Projection[Any]], tuple[int, int, int]]"
 

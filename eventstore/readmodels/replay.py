@@ -4,7 +4,8 @@ Readers of the live table notice nothing. A bucket commits by itself, so a repla
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +15,13 @@ from psycopg import sql
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import PROJECTION_LOCK, Connection, sibling
 from eventstore.log.feed import horizon, publish_horizon
+from eventstore.readmodels.copying import copy_rows
 from eventstore.readmodels.events import events_of_bucket
 from eventstore.readmodels.fold import fold_orders
 from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding, Projection
 from eventstore.readmodels.quarantine import Poisoned, quarantine
-from eventstore.readmodels.rows import as_row, table_column_list
 
-_REPORT_EVERY = 10_000
+_REPORT_EVERY = 2_000
 
 
 class BucketReplayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +56,6 @@ def replay_bucket(
     folding = folding or projection.current
     counted = _Counter(on_progress)
     poisoned: list[Poisoned] = []
-    table = sql.Identifier(projection.candidate_bucket(bucket))
     with connection.transaction():
         connection.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))",
@@ -64,29 +64,23 @@ def replay_bucket(
         connection.execute(
             "DELETE FROM replay_buckets WHERE projection = %s AND bucket = %s", (projection.name, bucket)
         )
-        connection.execute(sql.SQL("TRUNCATE {}").format(table))
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(projection.candidate_bucket(bucket))))
         connection.execute(
             "DELETE FROM quarantine WHERE projection = %s AND order_bucket(order_id) = %s",
             (projection.candidate, bucket),
         )
-        rows = 0
         with sibling(connection) as source:
             publish_horizon(source)
             until = horizon(source)
-            rows_of = projection.layout.rows_of if projection.layout else _rows_of
             events = counted(events_of_bucket(source, bucket, until))
-            with (
-                connection.cursor() as cursor,
-                cursor.copy(
-                    sql.SQL("COPY {} ({}) FROM STDIN").format(table, table_column_list(projection))
-                ) as copy,
-            ):
-                for row in rows_of(projection, folding, events):
-                    if isinstance(row, Poisoned):
-                        poisoned.append(row)
-                        continue
-                    copy.write_row(row)
-                    rows += 1
+            rows_of = projection.layout.rows_of if projection.layout else _rows_of
+            folded = rows_of(projection, folding, events)
+            rows = copy_rows(
+                connection,
+                projection.candidate_bucket(bucket),
+                projection.table_columns,
+                _set_aside(folded, poisoned),
+            )
         quarantine(connection, projection.candidate, poisoned)
         connection.execute(
             "INSERT INTO replay_buckets (projection, bucket, fold_version, watermark, events, rows, held) "
@@ -105,9 +99,17 @@ def replay_bucket(
 
 def _rows_of(
     projection: Projection[Any], folding: Folding, events: Iterable[FoldEvent]
-) -> Iterator[list[Any] | Poisoned]:
+) -> Iterator[Sequence[Any] | Poisoned]:
     for state in fold_orders(projection, folding, events):
-        yield state if isinstance(state, Poisoned) else as_row(state)
+        yield state if isinstance(state, Poisoned) else msgspec.structs.astuple(state)
+
+
+def _set_aside(rows: Iterable[Sequence[Any] | Poisoned], poisoned: list[Poisoned]) -> Iterator[Sequence[Any]]:
+    for row in rows:
+        if isinstance(row, Poisoned):
+            poisoned.append(row)
+        else:
+            yield row
 
 
 class _Counter:
@@ -117,12 +119,8 @@ class _Counter:
         self.events = 0
         self._report = report or (lambda _: None)
 
-    def __call__(self, events: Iterable[FoldEvent]) -> Iterator[FoldEvent]:
-        reported = 0
-        for event in events:
-            yield event
-            self.events += 1
-            if self.events - reported == _REPORT_EVERY:
-                self._report(_REPORT_EVERY)
-                reported = self.events
-        self._report(self.events - reported)
+    def __call__(self, events: Iterator[FoldEvent]) -> Iterator[FoldEvent]:
+        while batch := list(islice(events, _REPORT_EVERY)):
+            yield from batch
+            self.events += len(batch)
+            self._report(len(batch))

@@ -8,6 +8,7 @@ import msgspec
 from psycopg import sql
 
 from eventstore.log.connection import Connection
+from eventstore.readmodels.copying import copy_rows
 from eventstore.readmodels.projection import Projection
 
 
@@ -17,12 +18,6 @@ def column_list(projection: Projection[Any]) -> sql.Composed:
 
 def table_column_list(projection: Projection[Any]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, projection.table_columns))
-
-
-def as_row(state: Any) -> list[Any]:
-    """The state's values in the order of its projection's columns, tuples as SQL arrays."""
-    values = msgspec.structs.astuple(state)
-    return [(list(value) or "{}") if isinstance(value, tuple) else value for value in values]
 
 
 def read_states(
@@ -47,19 +42,15 @@ def upsert_states(
 ) -> int:
     """Write the states into ``table``, set-based: COPY beside it, then one statement; returns how many."""
     names = column_list(projection)
-    staging = sql.Identifier(f"{projection.name}_folded")
+    folded = f"{projection.name}_folded"
+    staging = sql.Identifier(folded)
     connection.execute(
         sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
             staging, sql.Identifier(projection.name)
         )
     )
     connection.execute(sql.SQL("TRUNCATE {}").format(staging))
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(staging, names)) as copy,
-    ):
-        for state in states:
-            copy.write_row(as_row(state))
+    copy_rows(connection, folded, projection.columns, map(msgspec.structs.astuple, states))
     assignments = sql.SQL(", ").join(
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column))
         for column in projection.columns
