@@ -2,10 +2,13 @@
 
 import dagster as dg
 
+from eventstore.readmodels.candidate import candidate
 from eventstore.readmodels.lag import lag_of
-from eventstore.readmodels.projection import ORDERS
+from eventstore.readmodels.preview import preview as preview_promotion
+from eventstore.readmodels.preview_report import as_markdown
+from eventstore.readmodels.projection import BUCKETS, ORDERS
 from eventstore.readmodels.watermark import watermark
-from pipelines.assets import order_events, orders
+from pipelines.assets import order_events, orders, orders_replay
 from pipelines.metadata import count_by
 from pipelines.resources import EventStore
 
@@ -99,4 +102,70 @@ def anomalies(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-ALL = [rejects, lag, fold_version, anomalies]
+@dg.asset_check(asset=orders)
+def quarantined(store: EventStore) -> dg.AssetCheckResult:
+    """Fails while the rules fail on an event of an order: its row stays as it was, the others go on."""
+    with store.connect() as connection:
+        poisoned = connection.execute(
+            "SELECT order_id, error FROM quarantine WHERE projection = %s ORDER BY since LIMIT 100",
+            (ORDERS.name,),
+        ).fetchall()
+    return dg.AssetCheckResult(
+        passed=not poisoned,
+        description=(
+            f"{len(poisoned)} orders are set aside: mend the rule; the next refresh folds them again."
+            if poisoned
+            else "The rules fail on no event."
+        ),
+        metadata={"orders": {str(order_id): error for order_id, error in poisoned}},
+    )
+
+
+@dg.asset_check(asset=orders)
+def unknown_events(store: EventStore) -> dg.AssetCheckResult:
+    """Warns of events whose type or payload version this release does not know: they changed nothing."""
+    with store.connect() as connection:
+        counts = dict(
+            connection.execute(
+                "SELECT name, count(*) FROM orders, unnest(unknown_events) AS name "
+                "WHERE unknown_events <> '{}' GROUP BY name"
+            ).fetchall()
+        )
+    return dg.AssetCheckResult(
+        passed=not counts,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            "Install a release that knows them; the next refresh folds exactly these orders again."
+            if counts
+            else "Every event is of a known type."
+        ),
+        metadata={"events": count_by("event", counts)},
+    )
+
+
+@dg.asset_check(asset=orders_replay)
+def preview(store: EventStore) -> dg.AssetCheckResult:
+    """What the promotion of the replay would change. Under unchanged rules it must be nothing."""
+    with store.connect() as connection:
+        found = preview_promotion(connection)
+        if found is None:
+            stands = candidate(connection, ORDERS)
+            return dg.AssetCheckResult(
+                passed=True, description=f"{stands.buckets} of {BUCKETS} buckets stand; compared when all do."
+            )
+    new_rules = found.live_version != found.candidate_version
+    return dg.AssetCheckResult(
+        passed=new_rules or not found.differences,
+        description=(
+            f"{found.added} orders would be added, {found.changed} changed, {found.gone} gone "
+            f"(rules {found.live_version} -> {found.candidate_version})."
+        ),
+        metadata={
+            "preview": dg.MetadataValue.md(as_markdown(found)),
+            "differences": found.differences,
+            "watermark": str(found.watermark),
+        },
+    )
+
+
+ALL = [rejects, lag, fold_version, anomalies, quarantined, unknown_events, preview]

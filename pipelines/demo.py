@@ -25,11 +25,11 @@ from pipelines.instance import prepare
 
 _ORDERS = 3000
 _NEXT = """\
-[bold]make up[/]                              the same in Dagster's web pages, schedules on
-[bold]. .venv/bin/activate[/]                 then:
-[bold]eventstore show {order_id}[/]
-[bold]eventstore rejects[/]                   the lines that could not be appended
-[bold]psql "$(eventstore url)"[/]             SELECT * FROM orders;"""
+  [bold]make up[/]                     the same in Dagster's web pages, schedules and landing sensor on
+  [bold]. .venv/bin/activate[/]        then, for example:
+  [bold]eventstore show {order_id}[/]
+  [bold]eventstore rejects[/]          the lines that could not be appended, and why
+  [bold]eventstore tail --limit 3[/]   the log as CloudEvents"""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -75,24 +75,20 @@ def _errors(result: dg.ExecuteInProcessResult) -> list[str]:
 
 def _report(result: dg.ExecuteInProcessResult, connection: Connection) -> None:
     ingested = _metadata(result, "order_events")
+    names = {
+        "lines read": "read",
+        "events appended": "events",
+        "duplicates": "duplicates",
+        "rejected": "rejected",
+    }
+    by_status = "SELECT status, count(*) FROM orders GROUP BY status ORDER BY count(*) DESC"
     now = status(connection)
     orders = now.projections[ORDERS.name]
-    console.print(
-        _table("Ingested", {name: ingested[name] for name in ("read", "events", "duplicates", "rejected")})
-    )
-    console.print(_table("Rejected lines, by reason", now.rejects))
-    console.print(
-        _table(
-            "Orders by status",
-            dict(
-                connection.execute(
-                    "SELECT status, count(*) FROM orders GROUP BY status ORDER BY count(*) DESC"
-                ).fetchall()
-            ),
-        )
-    )
-    console.print(f"watermark  {orders.watermark}")
-    console.print(f"lag        {orders.lag_events} events, {orders.lag_seconds:.1f} s")
+    console.print(_table("Ingested", {name: ingested[key] for name, key in names.items()}))
+    console.print(_table("Rejected lines by reason", now.rejects))
+    console.print(_table("Orders by status", dict(connection.execute(by_status).fetchall())))
+    console.print(f"[bold]Watermark[/]  {orders.watermark}")
+    console.print(f"[bold]Lag[/]        {orders.lag_events} events, {orders.lag_seconds:.1f} s")
 
 
 def _metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
@@ -101,9 +97,9 @@ def _metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
 
 
 def _table(title: str, counts: dict[str, int]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, min_width=40)
-    table.add_column()
-    table.add_column(justify="right")
+    table = Table(title=title, title_style="bold", title_justify="left", show_header=False, box=None)
+    table.add_column(min_width=22)
+    table.add_column(justify="right", min_width=8)
     for name, count in counts.items():
         table.add_row(name, f"{count:,}")
     return table

@@ -33,4 +33,18 @@ ingest_and_refresh = dg.define_asset_job(
     tags=_tags(6 * _HOUR),
     executor_def=dg.in_process_executor,
 )
-ALL = [ingest, refresh_orders, ingest_and_refresh]
+
+
+@dg.job(tags=_tags(_HOUR), executor_def=dg.in_process_executor)
+def promote_orders() -> None:
+    """Make a complete replay the live `orders`, after reading the check `preview` of `orders_replay`."""
+    promote_candidate()
+
+
+@dg.job(tags=_tags(6 * _HOUR), executor_def=dg.in_process_executor)
+def integrity() -> None:
+    """Replay the log beside the live `orders` and fail where they differ under the same rules."""
+    compare_with_replay()
+
+
+ALL = [ingest, refresh_orders, ingest_and_refresh, promote_orders, integrity]

@@ -12,9 +12,9 @@ from pipelines.resources import EventStore
     job=jobs.refresh_orders,
     cron_schedule="* * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Refreshes `orders` where there is something to do: new events, or a replay to promote.",
 )
 def orders_every_minute(store: EventStore) -> dg.RunRequest | dg.SkipReason:
-    """Refreshes `orders` where there is something to do: new events, or a replay to promote."""
     with store.connect() as connection:
         if has_news(connection) or ready_to_promote(connection):
             return dg.RunRequest()

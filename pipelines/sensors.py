@@ -15,9 +15,9 @@ from pipelines.resources import EventStore
     job=jobs.ingest_and_refresh,
     minimum_interval_seconds=4,  # the daemon looks every 5 s: with 5, each second look is too early
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A run for each new or changed file in the landing folder takes its events on into `orders`.",
 )
 def landing_files(store: EventStore) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """One run for each new or changed file in the landing folder, which takes its events on into `orders`."""
     folder = settings.landing()
     with store.connect() as connection:
         waiting = files_waiting(connection, folder)

@@ -100,7 +100,13 @@ def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
     options = ["--host", _HOST, "--port", str(port)]
     with log.open("wb") as output:
-        return subprocess.Popen([*command, *options], start_new_session=True, stdout=output, stderr=output)
+        return subprocess.Popen(
+            [*command, *options],
+            cwd=log.parent,  # with -m, a module of the current folder would hide one that Dagster needs
+            start_new_session=True,
+            stdout=output,
+            stderr=output,
+        )
 
 
 def _wait_until_ready(dagster: subprocess.Popen[bytes], port: int) -> bool:

@@ -131,6 +131,13 @@ def test_schedules_and_the_sensor_are_on_by_default(code_location: dg.Definition
     assert [sensor.default_status for sensor in repository.sensor_defs] == [dg.DefaultSensorStatus.RUNNING]
 
 
+def test_every_schedule_sensor_and_check_says_what_it_is_for(code_location: dg.Definitions) -> None:
+    repository = code_location.get_repository_def()
+    checks = [spec for check in code_location.asset_checks or [] for spec in check.check_specs]  # type: ignore[union-attr]
+    for named in [*repository.schedule_defs, *repository.sensor_defs, *checks]:
+        assert len(named.description or "") > 40, named
+
+
 def test_orders_are_refreshed_every_minute(code_location: dg.Definitions) -> None:
     schedule = code_location.resolve_schedule_def("orders_every_minute")
     assert (schedule.cron_schedule, schedule.job_name) == ("* * * * *", "refresh_orders")

@@ -51,7 +51,7 @@ def test_the_demo_says_what_happened_and_a_second_one_appends_nothing_twice(
         rejects = connection.execute("SELECT reason, count(*) FROM rejects GROUP BY reason").fetchall()
         by_status = connection.execute("SELECT status, count(*) FROM orders GROUP BY status").fetchall()
     assert orders > 1000
-    assert number(first.stdout, "events") == events
+    assert number(first.stdout, "events appended") == events
     assert number(first.stdout, "duplicates") > 0
     assert number(first.stdout, "rejected") == sum(lines for _, lines in rejects) > 0
     for name, lines in [*rejects, *by_status]:
@@ -62,7 +62,7 @@ def test_the_demo_says_what_happened_and_a_second_one_appends_nothing_twice(
 
     second = command("demo", url)
     assert (second.returncode, second.stderr) == (0, "")
-    assert number(second.stdout, "events") == 0
+    assert number(second.stdout, "events appended") == 0
     assert number(second.stdout, "duplicates") == events + number(first.stdout, "duplicates")
     with psycopg.connect(url) as connection:
         assert (count(connection, "order_events"), count(connection, "orders")) == (events, orders)
