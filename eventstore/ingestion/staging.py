@@ -18,6 +18,9 @@ from eventstore.log.connection import Connection
 #: What the database answers to an event that it does not take; the connection and the others are well.
 _REFUSALS = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded, StatementTooComplex)
 
+#: Somebody else was in the way; that may be over when it is tried again.
+_CONTENTION = (DeadlockDetected, SerializationFailure)
+
 
 class Refused(NamedTuple):
     """A line that cannot be appended."""
@@ -48,12 +51,12 @@ def append(
 
     ``settle`` is called at the end of each transaction to keep, in the same transaction, what became of
     its events, and of those ``refused`` before. There is one transaction, unless the database refuses an
-    event: then halves are tried until only that event is left out.
+    event, or others keep appending to the same orders: then halves are tried, and their halves.
     """
     try:
         return [_append(connection, events, refused, settle)]
-    except _REFUSALS as error:
-        if not events:
+    except (*_REFUSALS, *_CONTENTION) as error:
+        if not events or (len(events) == 1 and isinstance(error, _CONTENTION)):
             raise
         if len(events) == 1:
             because = Refused(events[0][0], "refused_by_database", _message(error))
@@ -66,9 +69,9 @@ def append(
 
 
 @retry(
-    retry=retry_if_exception_type((DeadlockDetected, SerializationFailure)),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    stop=stop_after_attempt(20),
+    retry=retry_if_exception_type(_CONTENTION),
+    wait=wait_random_exponential(multiplier=0.05, max=1),
+    stop=stop_after_attempt(10),
     reraise=True,
 )
 def _append(
