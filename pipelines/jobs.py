@@ -1,8 +1,11 @@
 """The jobs: which assets run together, for how long at most, and how often they are tried again."""
 
+from typing import Any
+
 import dagster as dg
 
 from pipelines.assets import order_events, orders
+from pipelines.ops import compare_with_replay, promote_candidate
 
 _HOUR = 3600
 
@@ -47,4 +50,4 @@ def integrity() -> None:
     compare_with_replay()
 
 
-ALL = [ingest, refresh_orders, ingest_and_refresh, promote_orders, integrity]
+ALL: list[Any] = [ingest, refresh_orders, ingest_and_refresh, promote_orders, integrity]

@@ -3,6 +3,8 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from psycopg import sql
+
 from eventstore.log.connection import Connection
 from eventstore.readmodels.events import events_between
 from eventstore.readmodels.fold import Target, fold_into
@@ -60,3 +62,11 @@ def catch_up(
         "UPDATE replay_buckets SET watermark = %s WHERE projection = %s", (until, projection.name)
     )
     return events
+
+
+def discard(connection: Connection, projection: Projection[Any]) -> None:
+    """Throw the candidate away."""
+    with connection.transaction():
+        connection.execute("DELETE FROM replay_buckets WHERE projection = %s", (projection.name,))
+        connection.execute("DELETE FROM quarantine WHERE projection = %s", (projection.candidate,))
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(projection.candidate)))
