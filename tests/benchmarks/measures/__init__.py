@@ -1,0 +1,20 @@
+"""The measures, in the order of a run. Each yields rows of the report as they are known."""
+
+from collections.abc import Callable, Iterator
+
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.measures.append import append
+from tests.benchmarks.measures.growth import growth
+from tests.benchmarks.measures.ingest import ingest
+from tests.benchmarks.measures.latency import latency
+from tests.benchmarks.measures.parallel import parallel
+from tests.benchmarks.measures.refresh import refresh
+from tests.benchmarks.measures.replay import replay
+from tests.benchmarks.measures.state import state
+from tests.benchmarks.measures.visible import visible
+from tests.benchmarks.rows import Row
+
+MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    measure.__name__: measure
+    for measure in (append, ingest, replay, parallel, refresh, state, latency, growth, visible)
+}

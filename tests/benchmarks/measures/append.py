@@ -1,0 +1,43 @@
+"""Appending one event per commit."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from eventstore.log.connection import open_connection
+from tests.benchmarks import clients, pgbench, with_eventsourcing
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.rows import Row, alternate
+
+_MANY = 32
+
+
+def append(bench: Bench) -> Iterator[Row]:
+    with bench.new_database() as url:
+        with open_connection(url) as connection:
+            insert = pgbench.insert(connection)
+        for count, target in ((1, 0.7), (_MANY, 0.6)):
+            run = partial(pgbench.throughput, url, clients=count, seconds=bench.seconds)
+            ours, theirs = alternate(bench.rounds, partial(run, pgbench.APPEND), partial(run, insert))
+            yield Row(
+                measure=f"append, 1 event per commit, {count} client{'s' if count > 1 else ''}",
+                unit="events/s",
+                ours=ours,
+                yardstick="plain INSERT of the same row, same indexes",
+                theirs=theirs,
+                target=(">=", target),
+                note="append_events() and INSERT, by pgbench, prepared, a new order each time",
+            )
+        with_eventsourcing.application(url).close()
+        python = partial(clients.throughput, url=url, clients=_MANY, seconds=bench.seconds)
+        ours, theirs = alternate(
+            bench.rounds, partial(python, clients.with_store), partial(python, clients.with_package)
+        )
+        yield Row(
+            measure=f"append in Python, {_MANY} clients",
+            unit="events/s",
+            ours=ours,
+            yardstick="eventsourcing, saving one event",
+            theirs=theirs,
+            target=(">=", 5),
+            note=f"{_MANY} processes each; the processes take most of the processor time in both",
+        )

@@ -1,0 +1,61 @@
+"""What runs in a process of its own."""
+
+import resource
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from eventstore.log.connection import open_connection
+from eventstore.log.feed import horizon, publish_horizon
+from eventstore.readmodels.replay import replay_bucket
+
+#: What a fold needs of an event.
+_COLUMNS = "id, order_id, version, event_type, event_data, created_at, metadata ->> 'schema_version'"
+
+
+class Replayed(NamedTuple):
+    events: int
+    seconds: float
+    peak_mb: float  #: of this process since it began
+
+
+def replay(url: str, bucket: int) -> Replayed:
+    """Fold one bucket into the candidate, as a backfill does."""
+    started = time.perf_counter()
+    with open_connection(url) as connection:
+        done = replay_bucket(connection, bucket)
+    return Replayed(done.events, time.perf_counter() - started, peak_mb())
+
+
+def drain(url: str, bucket: int) -> float:
+    """Read the same columns in the same order and throw them away; returns the seconds."""
+    started = time.perf_counter()
+    with open_connection(url) as connection:
+        publish_horizon(connection)
+        until = horizon(connection)
+        query = (
+            f"COPY (SELECT {_COLUMNS} FROM order_events_{bucket:02d} WHERE id <= %s "
+            "ORDER BY order_id, created_at, version) TO STDOUT"
+        )
+        with connection.cursor() as cursor, cursor.copy(query, (until,)) as copy:
+            for _ in copy:
+                pass
+    return time.perf_counter() - started
+
+
+def replay_on_and_on(url: str, stop: Path) -> int:
+    """Replay bucket after bucket until the file ``stop`` is there; returns how many."""
+    buckets = 0
+    while not stop.exists():
+        replay(url, buckets % 16)
+        buckets += 1
+    return buckets
+
+
+def peak_mb() -> float:
+    """The largest resident set so far. On Linux, getrusage() would count the parent's from before exec()."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return int(lines["VmHWM"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
