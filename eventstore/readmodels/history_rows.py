@@ -37,11 +37,12 @@ def read_beliefs(
     query = sql.SQL(
         "SELECT {columns}, h.valid_from, h.recorded_from"
         "  FROM unnest(%s::uuid[], %s::timestamptz[]) AS asked(order_id, since)"
+        "  LEFT JOIN LATERAL (SELECT valid_from FROM {table} c"
+        "                      WHERE c.order_id = asked.order_id AND c.recorded_to = 'infinity'"
+        "                        AND c.valid_from <= asked.since"
+        "                      ORDER BY valid_from DESC LIMIT 1) covering ON true"
         "  JOIN {table} h ON h.order_id = asked.order_id AND h.recorded_to = 'infinity'"
-        "   AND h.valid_from >= coalesce("
-        "       (SELECT b.valid_from FROM {table} b"
-        "         WHERE b.order_id = asked.order_id AND b.recorded_to = 'infinity'"
-        "           AND b.valid_from <= asked.since ORDER BY b.valid_from DESC LIMIT 1), '-infinity')"
+        "   AND h.valid_from >= coalesce(covering.valid_from, '-infinity')"
         " ORDER BY h.order_id, h.valid_from"
     ).format(
         columns=sql.SQL(", ").join(sql.Identifier("h", column) for column in columns),

@@ -170,7 +170,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_every_pair_of_moments_is_answered_like_the_model_after_any_interleaving(
     connection: psycopg.Connection[Any],
