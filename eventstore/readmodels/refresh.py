@@ -95,11 +95,14 @@ def _heal(connection: Connection, projection: Projection[Any]) -> int:
 
 def _with_learned_events(connection: Connection, target: Target) -> set[UUID]:
     table = sql.Identifier(target.table)
+    # A table without statistics yet is thought to be full of unknown events, and would be read as a whole.
+    connection.execute("SET LOCAL enable_seqscan = off")
     unknown = connection.execute(
         sql.SQL(
             "SELECT DISTINCT name FROM {}, unnest(unknown_events) AS name WHERE unknown_events <> '{{}}'"
         ).format(table)
     ).fetchall()
+    connection.execute("SET LOCAL enable_seqscan TO DEFAULT")
     learned = [name for (name,) in unknown if target.folding.knows(name)]
     if not learned:
         return set()
