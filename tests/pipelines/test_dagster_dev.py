@@ -96,7 +96,8 @@ def dagster(
 ) -> Iterator[Dagster]:
     """Dagster with schedules and sensor on. At the end it stops on SIGTERM and leaves no process behind."""
     home = tmp_path_factory.mktemp("home")
-    name = f"eventstore_test_{os.environ['EVENTSTORE_TEST_SESSION']}_dagster_dev"
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    name = f"eventstore_test_{os.environ['EVENTSTORE_TEST_SESSION']}_dev_{worker}"
     port = free_port()
     running = Dagster(f"http://127.0.0.1:{port}", home, with_database(server_url, name))
     settings = {"EVENTSTORE_HOME": str(home), "DATABASE_URL": running.database_url, "COLUMNS": "300"}

@@ -56,7 +56,7 @@ def test_the_demo_says_what_happened_and_a_second_one_appends_nothing_twice(
     assert number(first.stdout, "rejected") == sum(lines for _, lines in rejects) > 0
     for name, lines in [*rejects, *by_status]:
         assert number(first.stdout, name) == lines
-    assert "watermark" in first.stdout
+    assert "Watermark" in first.stdout
     assert "0 events" in first.stdout  # the lag
     assert "make up" in first.stdout
 
