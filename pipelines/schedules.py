@@ -2,32 +2,28 @@
 
 import dagster as dg
 
-from eventstore.readmodels.promote import ready_to_promote
-from eventstore.readmodels.refresh import has_news
+from eventstore.readmodels.projection import ORDERS
+from eventstore.readmodels.registry import PROJECTIONS
 from pipelines import jobs
-from pipelines.resources import EventStore
+from pipelines.projections import schedules
 
-
-@dg.schedule(
-    job=jobs.refresh_orders,
-    cron_schedule="* * * * *",
+integrity_every_night = dg.ScheduleDefinition(
+    name="integrity_every_night",
+    job=jobs.integrity,
+    cron_schedule="30 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Refreshes `orders` where there is something to do: new events, or a replay to promote.",
-)
-def orders_every_minute(store: EventStore) -> dg.RunRequest | dg.SkipReason:
-    with store.connect() as connection:
-        if has_news(connection) or ready_to_promote(connection):
-            return dg.RunRequest()
-    return dg.SkipReason("No event above the watermark of orders, and no finished replay to promote.")
-
-
-#: Tells a quiet log from a schedule that stopped: without it, `orders` would look stale after a calm night.
-orders_every_hour = dg.ScheduleDefinition(
-    name="orders_every_hour",
-    job=jobs.refresh_orders,
-    cron_schedule="0 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Refreshes `orders` and runs the checks whether or not there is news: the proof of life.",
+    description="Replays the log beside `orders` and fails where the two differ.",
 )
 
-ALL = [orders_every_minute, orders_every_hour]
+orders_every_minute, orders_every_hour = schedules(ORDERS, jobs.refresh_orders, "every_minute", "* * * * *")
+
+_others = [
+    schedule
+    for projection in PROJECTIONS
+    if projection is not ORDERS
+    for schedule in schedules(
+        projection, jobs.REFRESHES[projection.name], "every_five_minutes", "*/5 * * * *"
+    )
+]
+
+ALL = [orders_every_minute, orders_every_hour, *_others, integrity_every_night]

@@ -9,13 +9,9 @@ from psycopg.rows import dict_row
 
 from eventstore.domain.recorded import from_ms
 from eventstore.log.connection import Connection
-from eventstore.readmodels.history import HISTORY
 from eventstore.readmodels.lag import lag_of
-from eventstore.readmodels.projection import ORDERS, Projection
+from eventstore.readmodels.registry import PROJECTIONS
 from eventstore.readmodels.watermark import watermark
-
-#: Every projection that is kept up to date.
-PROJECTIONS: tuple[Projection[Any], ...] = (ORDERS, HISTORY)
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,155 @@
+"""What every projection of the log has: a replay in buckets, a live table, a refresh by the clock."""
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from eventstore.readmodels.projection import ORDERS, Projection
+from eventstore.readmodels.promote import promote, ready_to_promote
+from eventstore.readmodels.refresh import has_news, refresh
+from eventstore.readmodels.replay import replay_bucket
+from pipelines.metadata import per_second, table, table_name
+from pipelines.partitions import buckets
+from pipelines.resources import EventStore
+
+OWNERS = ["team:orders"]
+_HOUR = 3600
+
+
+def tags(max_runtime_s: int) -> dict[str, str]:
+    """A run whose worker and code server died together stays "started" for ever without a maximum runtime."""
+    return {"dagster/max_runtime": str(max_runtime_s), "dagster/max_retries": "3"}
+
+
+def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """`<name>_replay`: the candidate of a projection, a partition a bucket, made by backfills only."""
+
+    @dg.asset(
+        name=f"{projection.name}_replay",
+        description=f"`{projection.name}` folded again from the first event, bucket by bucket, in a "
+        "candidate table beside the live one.\n\nReaders notice nothing. To replay everything, materialize "
+        f"all of this group: when the last bucket stands, the run of `{projection.name}` makes the candidate "
+        "the live table.",
+        group_name=projection.name,
+        kinds={"python", "postgres"},
+        owners=OWNERS,
+        deps=[log],
+        partitions_def=buckets,
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=4),
+        code_version=projection.fold_version,
+        pool="replay",
+    )
+    def replay(context: dg.AssetExecutionContext, store: EventStore) -> None:
+        with store.connect() as connection:
+            for key in context.partition_keys:
+                bucket = int(key)
+                done = replay_bucket(connection, bucket, projection)
+                context.log.info(f"bucket {key}: {done.events} events folded into {done.rows} rows")
+                context.add_asset_metadata(
+                    {
+                        "events": done.events,
+                        "rows": done.rows,
+                        "quarantined": done.quarantined,
+                        "watermark": str(done.watermark),
+                        "events_per_second": per_second(done.events, done.seconds),
+                        "dagster/partition_row_count": done.rows,
+                        "dagster/table_name": table_name(connection, projection.candidate_bucket(bucket)),
+                    },
+                    partition_key=key,
+                )
+
+    return replay
+
+
+def live_asset(
+    projection: Projection[Any],
+    log: dg.AssetsDefinition,
+    replay: dg.AssetsDefinition,
+    description: str,
+) -> dg.AssetsDefinition:
+    """`<name>`: the live table. A run promotes a finished replay, if there is one, then folds new events."""
+
+    @dg.asset(
+        name=projection.name,
+        description=f"{description}\n\nA run promotes a finished replay, if there is one, then folds the "
+        "events since the watermark.",
+        group_name=projection.name,
+        kinds={"python", "postgres"},
+        owners=OWNERS,
+        deps=[log, dg.AssetDep(replay, partition_mapping=dg.AllPartitionMapping())],
+        code_version=projection.fold_version,
+        # Runs are skipped while nothing happens; the hourly one is the proof of life.
+        freshness_policy=dg.FreshnessPolicy.time_window(
+            warn_window=timedelta(minutes=90), fail_window=timedelta(hours=3)
+        ),
+        pool="refresh" if projection is ORDERS else f"refresh_{projection.name}",
+    )
+    def live(context: dg.AssetExecutionContext, store: EventStore) -> dg.MaterializeResult[None]:
+        with store.connect() as connection:
+            promoted = promote(connection, projection)
+            if promoted:
+                context.log.info(
+                    f"replay promoted: {promoted.added} rows added, {promoted.changed} changed, "
+                    f"{promoted.gone} gone"
+                )
+            done = refresh(connection, projection)
+            context.log.info(f"{done.events} events folded into {done.rows} rows")
+            return dg.MaterializeResult(
+                metadata={
+                    "events": done.events,
+                    "rows": done.rows,
+                    "refolded": done.refolded,
+                    "watermark": str(done.watermark),
+                    "lag_events": done.lag.events,
+                    "lag_seconds": done.lag.seconds,
+                    "events_per_second": per_second(done.events, done.seconds),
+                    "promoted": promoted is not None,
+                    **table(connection, projection.name),
+                },
+                data_version=dg.DataVersion(f"rules {projection.fold_version} up to {done.watermark}"),
+            )
+
+    return live
+
+
+def refresh_job(live: dg.AssetsDefinition, checks: dg.AssetSelection | None = None) -> Any:
+    """`refresh_<name>`: promote, fold, and run the checks of the asset (and ``checks``)."""
+    selection = dg.AssetSelection.assets(live)
+    return dg.define_asset_job(
+        f"refresh_{live.key.path[-1]}",
+        selection=selection | checks if checks else selection,
+        description=f"Promote a finished replay, fold the new events into {live.key.path[-1]}, and run every "
+        "check.",
+        tags=tags(_HOUR),
+        executor_def=dg.in_process_executor,
+    )
+
+
+def schedules(projection: Projection[Any], job: Any, often: str, cron: str) -> list[dg.ScheduleDefinition]:
+    """The refresh by ``cron`` where there is something to do, and each hour whether or not there is."""
+    name = projection.name
+
+    @dg.schedule(
+        name=f"{name}_{often}",
+        job=job,
+        cron_schedule=cron,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Refreshes `{name}` where there is something to do: new events, or a replay to promote.",
+    )
+    def when_there_is_news(store: EventStore) -> dg.RunRequest | dg.SkipReason:
+        with store.connect() as connection:
+            if has_news(connection, projection) or ready_to_promote(connection, projection):
+                return dg.RunRequest()
+        return dg.SkipReason(f"No event above the watermark of {name}, and no finished replay to promote.")
+
+    # Tells a quiet log from a schedule that stopped: without it, the table would look stale after a calm
+    # night.
+    every_hour = dg.ScheduleDefinition(
+        name=f"{name}_every_hour",
+        job=job,
+        cron_schedule="0 * * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Refreshes `{name}` and runs its checks whether or not there is news: proof of life.",
+    )
+    return [when_there_is_news, every_hour]
