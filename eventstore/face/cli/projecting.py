@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -12,47 +13,58 @@ from eventstore.log.connection import Connection
 from eventstore.readmodels.candidate import candidate
 from eventstore.readmodels.preview import Preview
 from eventstore.readmodels.preview import preview as preview_promotion
-from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding
+from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding, Projection
 from eventstore.readmodels.promote import Promoted, promotion_policy, set_promotion_policy
 from eventstore.readmodels.promote import promote as promote_candidate
 from eventstore.readmodels.refresh import refresh as refresh_projection
+from eventstore.readmodels.registry import PROJECTIONS, projection_named
 from eventstore.readmodels.replay import replay_bucket
 
 
 @app.command()
 def refresh(as_json: Json = False) -> None:
-    """Fold new events into the orders table."""
+    """Fold new events into orders and the other projections."""
     with open_store() as store, store.connection() as connection:
-        result = refresh_projection(connection)
-    print_json(result) if as_json else print_fields(
-        {
-            "events": result.events,
-            "rows": result.rows,
-            "watermark": result.watermark,
-            "lag_events": result.lag.events,
-            "lag_seconds": result.lag.seconds,
-        }
-    )
+        results = {projection.name: refresh_projection(connection, projection) for projection in PROJECTIONS}
+    orders = results[ORDERS.name]
+    if as_json:
+        print_json(msgspec.structs.asdict(orders) | {"projections": results})
+        return
+    for name, result in results.items():
+        print_fields(
+            {
+                "events": result.events,
+                "rows": result.rows,
+                "watermark": result.watermark,
+                "lag_events": result.lag.events,
+                "lag_seconds": result.lag.seconds,
+            },
+            title=name,
+        )
 
 
 @app.command()
 def replay(
+    name: Annotated[str, typer.Argument(metavar="[PROJECTION]", help="Which projection.")] = ORDERS.name,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what the replay would change; promote nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fold the whole log again and put the result in the place of the orders table, in one step."""
+    """Fold the whole log again and put the result in the place of the live table, in one step."""
+    projection = _projection(name)
+    if preview and projection is not ORDERS:
+        raise fail("only orders has a preview")
     with open_store() as store, store.connection() as connection:
-        replayed = _replay(connection, ORDERS.current, held=preview, quiet=as_json)
+        replayed = _replay(connection, projection, projection.current, held=preview, quiet=as_json)
         if preview:
             found = preview_promotion(connection)
             if found is None:
                 raise fail("another replay got in between: run it again", 1)
             print_json(found) if as_json else _print_preview(found)
             return
-        promoted = promote_candidate(connection, by_hand=True)
-        watermark = refresh_projection(connection).watermark
+        promoted = promote_candidate(connection, projection, by_hand=True)
+        watermark = refresh_projection(connection, projection).watermark
     result = replayed | _difference(promoted) | {"watermark": watermark}
     print_json(result) if as_json else print_fields(result)
 
@@ -99,14 +111,23 @@ def rollback(as_json: Json = False) -> None:
         )
     before = ORDERS.foldings[-2]
     with open_store() as store, store.connection() as connection:
-        replayed = _replay(connection, before, held=True, quiet=as_json)
+        replayed = _replay(connection, ORDERS, before, held=True, quiet=as_json)
         promoted = promote_candidate(connection, by_hand=True, folding=before)
         watermark = refresh_projection(connection).watermark
     result = {"rules": before.version} | replayed | _difference(promoted) | {"watermark": watermark}
     print_json(result) if as_json else print_fields(result)
 
 
-def _replay(connection: Connection, folding: Folding, *, held: bool, quiet: bool) -> dict[str, int]:
+def _projection(name: str) -> Projection[Any]:
+    try:
+        return projection_named(name)
+    except ValueError as error:
+        raise fail(str(error)) from None
+
+
+def _replay(
+    connection: Connection, projection: Projection[Any], folding: Folding, *, held: bool, quiet: bool
+) -> dict[str, int]:
     """Replay all buckets with a progress bar."""
     (total,) = connection.execute("SELECT count(*) FROM order_events").fetchone() or (0,)
     counts = {"events": 0, "rows": 0, "quarantined": 0}
@@ -124,7 +145,9 @@ def _replay(connection: Connection, folding: Folding, *, held: bool, quiet: bool
             progress.advance(task, events)
 
         for bucket in range(BUCKETS):
-            done = replay_bucket(connection, bucket, on_progress=advance, folding=folding, held=held)
+            done = replay_bucket(
+                connection, bucket, projection, on_progress=advance, folding=folding, held=held
+            )
             counts["events"] += done.events
             counts["rows"] += done.rows
             counts["quarantined"] += done.quarantined
