@@ -7,7 +7,7 @@ WORKERS := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test lint clean
+.PHONY: help demo up down test bench lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ down: $(VENV)/.installed ## Stop the embedded PostgreSQL; its data stays
 
 test: $(VENV)/.installed-dev ## Run all tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+bench: $(VENV)/.installed-dev ## Measure speed into docs/benchmarks.md (EVENTS=10000000 ROUNDS=3 SECONDS=10, ONLY=append,ingest for some)
+	@$(PYTHON) -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY))
 
 lint: $(VENV)/.installed-dev ## Check style, types and the direction of imports
 	$(VENV)/bin/ruff check

@@ -32,9 +32,9 @@ def with_store(url: str) -> Callable[[], object]:
 def with_package(url: str) -> Callable[[], object]:
     application = with_eventsourcing.application(url, create_table=False)
 
-    def one() -> object:
+    def one() -> None:
         paid = '{"amount": "12.50", "currency": "EUR"}'
-        return with_eventsourcing.save(application, [(uuid4(), 1, "OrderPaid", paid, 1767225600000)])
+        with_eventsourcing.save(application, [(uuid4(), 1, "OrderPaid", paid, 1767225600000)])
 
     return one
 

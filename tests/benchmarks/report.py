@@ -32,9 +32,12 @@ def print_row(console: Console, row: Row) -> None:
 
 
 def print_report(console: Console, report: Report) -> None:
-    table = Table(*_HEADINGS, show_lines=True)
+    table = Table("measure\n[dim]against[/]", "ours", "its value", "ratio", "to reach", show_lines=True)
     for row in report.rows:
-        table.add_row(*_cells(row), style={True: "green", False: "red", None: ""}[row.met])
+        measure, ours, yardstick, theirs, ratio, target, _ = _cells(row)
+        colour = {True: "green", False: "red", None: "default"}[row.met]
+        against = f"\n[dim]{yardstick}[/]" if yardstick else ""
+        table.add_row(measure + against, ours, theirs, f"[{colour}]{ratio}[/]", f"[{colour}]{target}[/]")
     console.print(table)
     missed = [row.measure for row in report.rows if row.met is False]
     console.print(f"Not reached: {'; '.join(missed)}" if missed else "Every target was reached.")

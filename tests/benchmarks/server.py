@@ -115,7 +115,7 @@ def _remove(scratch: Path) -> None:
 def circumstances(running: Server) -> dict[str, Any]:
     """Machine, versions and settings."""
     with psycopg.connect(running.url) as connection:
-        settings = dict(
+        settings: dict[str, str] = dict(
             connection.execute(
                 "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", (_SETTINGS,)
             ).fetchall()

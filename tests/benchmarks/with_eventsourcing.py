@@ -46,9 +46,8 @@ class OrdersView(PostgresTrackingRecorder):
             )
             state = ORDERS.initial(event.originator_id)
             if row := cursor.fetchone():
-                state = type(state)(
-                    **{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
-                )
+                values = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
+                state = msgspec.structs.replace(state, **values)
             recorded = fold_event(
                 (
                     UUID(int=tracking.notification_id),
@@ -92,7 +91,7 @@ def save(orders: Orders, events: Sequence[Saved]) -> None:
     orders.recorder.insert_events(
         [
             orders.mapper.to_stored_event(
-                OrderEvent(
+                OrderEvent(  # type: ignore[call-arg]
                     originator_id=order_id,
                     originator_version=version,
                     timestamp=from_ms(created_at),

@@ -25,7 +25,9 @@ _LONGEST_S = 150
 
 def visible(bench: Bench) -> Iterator[Row]:
     with bench.new_database() as url, _dagster(bench, url), open_connection(url) as connection:
+        bench.say("make up is ready; appending, then waiting for the schedule")
         appended = _by_schedule(connection, bench.rounds * 8)
+        bench.say("dropping files")
         files = [_by_sensor(bench, connection) for _ in range(bench.rounds * 4)]
     yield Row(
         measure="append to visible in orders under make up, p95",
