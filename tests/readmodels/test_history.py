@@ -43,6 +43,7 @@ class Clock:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        connection.execute("SET synchronous_commit = off")
         connection.execute("CREATE TABLE test_clock AS SELECT %s::bigint AS ms", (START,))
         connection.execute(
             "CREATE OR REPLACE FUNCTION clock_ms() RETURNS bigint LANGUAGE sql VOLATILE "
@@ -65,9 +66,11 @@ def append(connection: psycopg.Connection[Any], order_id: UUID, *events: tuple[s
 
 
 def replay(connection: psycopg.Connection[Any]) -> tuple[int, int, int]:
-    """Replay and promote everything; the rows added, changed and gone."""
+    """Replay what buckets do not stand yet and promote; the rows added, changed and gone."""
+    standing = connection.execute("SELECT bucket FROM replay_buckets").fetchall()
     for bucket in range(BUCKETS):
-        replay_history_bucket(connection, bucket)
+        if (bucket,) not in standing:
+            replay_history_bucket(connection, bucket)
     promoted = promote_history(connection)
     assert promoted is not None
     return promoted.added, promoted.changed, promoted.gone
@@ -162,15 +165,14 @@ steps = st.lists(
         st.tuples(st.just("append"), st.integers(0, 1), appended),
         st.tuples(st.just("wait"), st.integers(1, 3), st.none()),
         st.tuples(st.just("refresh"), st.integers(1, 4), st.none()),
-        st.tuples(st.just("replay buckets"), st.integers(0, 1), st.none()),
-        st.tuples(st.just("promote"), st.just(0), st.none()),
+        st.tuples(st.just("replay bucket"), st.integers(0, 1), st.none()),
     ),
     min_size=1,
     max_size=12,
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_every_pair_of_moments_is_answered_like_the_model_after_any_interleaving(
     connection: psycopg.Connection[Any],
@@ -187,10 +189,8 @@ def test_every_pair_of_moments_is_answered_like_the_model_after_any_interleaving
         elif action == "refresh":
             monkeypatch.setattr(refreshing, "_CHUNK", number)
             refresh_history(connection)
-        elif action == "replay buckets":
+        else:  # what comes later, the promotion has to catch up with
             replay_history_bucket(connection, bucket_of(connection, orders[number]))
-        else:
-            replay(connection)
     refresh_history(connection)
     for order in orders:
         assert_exact(connection, order)
