@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from eventstore.log.connection import Connection
 from eventstore.log.errors import EventStoreError
@@ -38,6 +38,8 @@ def expand(paths: Iterable[Path]) -> list[Path]:
     files: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise InputFileError(f"{path}: no permission to look into it")
             files.update(dict.fromkeys(_ingestible(path)))
         elif not path.exists():
             raise InputFileError(f"{path}: no such file or folder")
@@ -72,6 +74,14 @@ def files_waiting(connection: Connection, landing: Path) -> list[Path]:
     for row in rows:
         waiting.pop(FileVersion(*row), None)
     return list(waiting.values())
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file that `expand` found. Raises InputFileError if it is gone or cannot be read."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputFileError(f"{path}: {error.strerror}") from None
 
 
 def file_version(path: Path, opened: int | None = None) -> FileVersion:

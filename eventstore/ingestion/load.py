@@ -13,7 +13,7 @@ import msgspec
 from psycopg.pq import TransactionStatus
 
 from eventstore.ingestion.cloudevent import RefusedError, parse_line
-from eventstore.ingestion.files import FileVersion, expand, file_version, files_waiting
+from eventstore.ingestion.files import FileVersion, expand, file_version, files_waiting, open_file
 from eventstore.ingestion.lines import DamagedGzipError, Line, read_lines
 from eventstore.ingestion.rejects import DAMAGED_FILE, add_reasons, forget_damage, keep
 from eventstore.ingestion.staging import Numbered, Refused, Settled, append
@@ -113,17 +113,26 @@ def _connection(given: Connection | str) -> AbstractContextManager[Connection]:
 def _ingest_file(
     connection: Connection, path: Path, on_progress: Callable[[Progress], None] | None
 ) -> FileIngested:
-    with path.open("rb") as file, ThreadPoolExecutor(1, "append") as appender:
+    with open_file(path) as file, ThreadPoolExecutor(1, "append") as appender:
         version = file_version(path, file.fileno())
         done = FileIngested(file=version.file)
         damaged = False
         appending: Future[list[Settled]] | None = None
+        duplicates = False
         for chunk in _chunks(file):  # the next one is parsed while the database works on this one
             if appending:
-                _count(done, appending.result())
+                settled = appending.result()
+                _count(done, settled)
+                duplicates = any(part.duplicates for part in settled)
             damaged = damaged or any(reason in DAMAGED_FILE for _, reason, _ in chunk.refused)
-            settle = partial(keep, connection, version.file, chunk.lines)
-            appending = appender.submit(append, connection, chunk.events, chunk.refused, settle)
+            appending = appender.submit(
+                append,
+                connection,
+                chunk.events,
+                chunk.refused,
+                partial(keep, connection, version.file, chunk.lines),
+                expect_duplicates=duplicates,
+            )
             if on_progress:
                 on_progress(Progress(path, file.tell(), version.size, done.read))
         if appending:

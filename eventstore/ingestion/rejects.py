@@ -53,12 +53,16 @@ def list_rejects(
     resolved: bool = False,
     limit: int = 100,
 ) -> list[Reject]:
-    """The first ``limit`` rejects by id; unresolved ones, unless ``resolved`` are asked for."""
+    """The first ``limit`` rejects by id; unresolved ones, unless ``resolved`` are asked for.
+
+    ``file`` is a path or only the name of the file.
+    """
     with connection.cursor(row_factory=class_row(Reject)) as cursor:
         return cursor.execute(
             "SELECT id, file, line, reason, detail, raw, raw_bytes, rejected_at, resolved_at FROM rejects "
             "WHERE (resolved_at IS NOT NULL) = %(resolved)s "
-            "AND (%(file)s::text IS NULL OR file = %(file)s) "
+            "AND (%(file)s::text IS NULL OR file = %(file)s "
+            "OR right(file, length(%(file)s) + 1) = '/' || %(file)s) "
             "AND (%(reason)s::text IS NULL OR reason = %(reason)s) ORDER BY id LIMIT %(limit)s",
             {"resolved": resolved, "file": file, "reason": reason, "limit": limit},
         ).fetchall()

@@ -36,6 +36,8 @@ def test_rejects_are_listed_with_all_that_is_known_of_them(
     assert "OrderTeleported" in second.detail
     assert (third.line, third.reason) == (1, "not_json")
     assert list_rejects(connection, file=third.file) == [third]
+    assert list_rejects(connection, file="b.ndjson") == [third]
+    assert list_rejects(connection, file="ndjson") == []
     assert list_rejects(connection, reason="unknown_type") == [second]
     assert list_rejects(connection, limit=1) == [first]
     assert list_rejects(connection, resolved=True) == []

@@ -1,7 +1,8 @@
 -- Appends what was copied into staged_events, set-based, in the order of its lines. Returns the lines that
 -- were not appended: 'duplicate' (this very event is recorded) or 'conflict' (its source and id stand for
--- another event of the order).
-CREATE FUNCTION append_staged() RETURNS TABLE (line bigint, outcome text)
+-- another event of the order). It looks for duplicates when a unique index has found one; a caller that expects
+-- some, as in the chunk before, says so: that is faster and leaves no dead rows in the log.
+CREATE FUNCTION append_staged(expect_duplicates boolean DEFAULT false) RETURNS TABLE (line bigint, outcome text)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
     -- One plan for all chunks, which probes indexes however much the log has grown since it was made.
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off SET work_mem = '32MB' AS $$
@@ -18,8 +19,29 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Call open_staging(), then COPY into it.';
     END IF;
     LOOP
+        IF expect_duplicates THEN
+            -- Take out what is recorded, put off what is there twice.
+            RETURN QUERY
+                DELETE FROM pg_temp.staged_events s
+                 USING (SELECT s.line, recorded.same
+                          FROM pg_temp.staged_events s
+                         CROSS JOIN LATERAL (
+                               SELECT e.event_type = s.event_type AND e.event_data = s.event_data
+                                      AND (s.created_at IS NULL OR e.created_at = s.created_at) AS same
+                                 FROM order_events e
+                                WHERE e.order_id = s.order_id AND e.source = s.source AND e.source_id = s.source_id
+                                LIMIT 1) recorded) known
+                 WHERE s.line = known.line
+                RETURNING s.line, CASE WHEN known.same THEN 'duplicate' ELSE 'conflict' END;
+            SELECT coalesce(array_agg(s.line), '{}') INTO repeats
+              FROM (SELECT order_id, source, source_id, min(line) AS first_line
+                      FROM pg_temp.staged_events GROUP BY order_id, source, source_id HAVING count(*) > 1) twice
+              JOIN pg_temp.staged_events s USING (order_id, source, source_id)
+             WHERE s.line > twice.first_line;
+        END IF;
+
         -- Nearly always all lines are new and nobody else appends to their orders: this INSERT is then all there
-        -- is to do. If not, a unique index notices, mostly within the first few rows, and nothing was inserted.
+        -- is to do. If not, a unique index notices, and nothing was inserted.
         BEGIN
             WITH streams AS MATERIALIZED (
                 SELECT o.order_id, last.version, last.id
@@ -55,29 +77,11 @@ BEGIN
                     USING ERRCODE = 'serialization_failure', HINT = 'Try again, with fewer lines in a transaction.';
             END IF;
             attempt := attempt + 1;
+            expect_duplicates := true;
         END;
-
-        -- Take out what is recorded, put off what is there twice, and count the versions again.
-        RETURN QUERY
-            DELETE FROM pg_temp.staged_events s
-             USING (SELECT s.line, recorded.same
-                      FROM pg_temp.staged_events s
-                     CROSS JOIN LATERAL (
-                           SELECT e.event_type = s.event_type AND e.event_data = s.event_data
-                                  AND (s.created_at IS NULL OR e.created_at = s.created_at) AS same
-                             FROM order_events e
-                            WHERE e.order_id = s.order_id AND e.source = s.source AND e.source_id = s.source_id
-                            LIMIT 1) recorded) known
-             WHERE s.line = known.line
-            RETURNING s.line, CASE WHEN known.same THEN 'duplicate' ELSE 'conflict' END;
-        SELECT coalesce(array_agg(s.line), '{}') INTO repeats
-          FROM (SELECT order_id, source, source_id, min(line) AS first_line
-                  FROM pg_temp.staged_events GROUP BY order_id, source, source_id HAVING count(*) > 1) twice
-          JOIN pg_temp.staged_events s USING (order_id, source, source_id)
-         WHERE s.line > twice.first_line;
     END LOOP;
     IF repeats <> '{}' THEN
         DELETE FROM pg_temp.staged_events WHERE line NOT IN (SELECT unnest(repeats));
-        RETURN QUERY SELECT * FROM append_staged();  -- now that their first lines are recorded
+        RETURN QUERY SELECT * FROM append_staged(true);  -- now that their first lines are recorded
     END IF;
 END $$;
