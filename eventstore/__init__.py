@@ -27,6 +27,7 @@ from eventstore.log.errors import (
     EventStoreError,
     InvalidEventError,
 )
+from eventstore.readmodels.state import UnfoldableEventError, UnknownVersionError
 
 __all__ = [
     "ConcurrencyError",
@@ -46,6 +47,8 @@ __all__ = [
     "OrderState",
     "RecordedEvent",
     "Store",
+    "UnfoldableEventError",
     "UnknownEvent",
+    "UnknownVersionError",
     "connect",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -19,6 +20,7 @@ from eventstore.log.connection import Connection, prepare
 from eventstore.log.consumers import subscribe
 from eventstore.log.errors import DatabaseUnavailableError
 from eventstore.readmodels.current import current
+from eventstore.readmodels.state import state
 from eventstore.server.settings import database_url
 from eventstore.server.urls import checked, without_password
 
@@ -69,8 +71,24 @@ class Store:
     def current(self, order_id: UUID | str) -> OrderState | None:
         """The order's state now, including every append that has returned; None where it has no events."""
         with self.connection() as connection:
-            state: OrderState | None = current(connection, as_uuid(order_id))
-            return state
+            now: OrderState | None = current(connection, as_uuid(order_id))
+            return now
+
+    def state(
+        self,
+        order_id: UUID | str,
+        at: datetime | None = None,
+        known: datetime | None = None,
+        version: int | None = None,
+    ) -> OrderState | None:
+        """The order's state as it was ``at`` a business time, as it was ``known`` at a recorded time, up to a
+        ``version``: exact, whichever of the three are given. Times without a zone are UTC.
+
+        None where the order has no event within these limits. Raises UnknownVersionError for a version that
+        it does not have, UnfoldableEventError where one of the events makes no sense to the rules.
+        """
+        with self.connection() as connection:
+            return state(connection, as_uuid(order_id), at, known, version)
 
     def subscribe(
         self, consumer: str, *, follow: bool = True, limit: int | None = None

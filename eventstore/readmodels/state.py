@@ -1,0 +1,124 @@
+"""The state of one order on both time axes: what was true at a moment, as it was known at another."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from operator import attrgetter
+from typing import NamedTuple
+from uuid import UUID
+
+from psycopg import sql
+
+from eventstore.domain.days import CHECKPOINT_EVERY, END_OF_TIME_MS, LAST_VERSION
+from eventstore.domain.order import OrderState
+from eventstore.domain.recorded import FoldEvent, to_ms
+from eventstore.log.connection import Connection
+from eventstore.log.errors import EventStoreError
+from eventstore.readmodels.events import FOLD_COLUMNS, fold_event
+from eventstore.readmodels.projection import Folding
+from eventstore.readmodels.rules import rules_of
+from eventstore.readmodels.starts import START_COLUMNS, Start, as_start, beginning
+
+_FEW = 10 * CHECKPOINT_EVERY
+
+
+class UnknownVersionError(EventStoreError):
+    """The order does not have the version that was asked for."""
+
+    def __init__(self, order_id: UUID, version: int, latest: int) -> None:
+        has = f"its versions are 1 to {latest}" if latest else "it has no events"
+        super().__init__(f"order {order_id} has no version {version}: {has}")
+
+
+class UnfoldableEventError(EventStoreError):
+    """The rules fail on an event of the order. States before it can be asked for."""
+
+    def __init__(self, event: FoldEvent, error: Exception) -> None:
+        super().__init__(
+            f"the rules fail on version {event.version} of order {event.order_id}, {event.event_type}: "
+            f"{type(error).__name__}: {error}"
+        )
+
+
+def state(
+    connection: Connection,
+    order_id: UUID,
+    at: datetime | None = None,
+    known: datetime | None = None,
+    version: int | None = None,
+) -> OrderState | None:
+    """The fold of the events that had happened ``at`` and were recorded by ``known``, up to ``version``.
+
+    Without ``at``, ``known`` or ``version`` there is no such limit; a time without a zone is UTC. None where
+    no event is within the limits. Raises UnknownVersionError for a version that the order does not have,
+    UnfoldableEventError for an event that makes no sense.
+
+    Events never change, so within the limits the answer is one and the same whenever it is asked for. It
+    starts from the latest snapshot that holds no event beyond the limits and misses none within.
+    """
+    until_ms = END_OF_TIME_MS if at is None else to_ms(at)
+    limits = _limits(connection, order_id, known, version)
+    start = _start(connection, order_id, limits, until_ms)
+    found = start.state
+    for event in _tail(connection, order_id, start, until_ms, limits.last):
+        try:
+            found = limits.rules.evolve(found, event)
+        except Exception as error:
+            raise UnfoldableEventError(event, error) from error
+    return found if found.version else None
+
+
+class _Limits(NamedTuple):
+    last: int  #: the last version that may be used
+    first_unseen: int | None  #: business time of the first event up to there that snapshots do not know of
+    rules: Folding
+
+
+def _limits(connection: Connection, order_id: UUID, known: datetime | None, version: int | None) -> _Limits:
+    known_ms = None if known is None else max(to_ms(known), 0)
+    latest, last, first_unseen, fold_version = connection.execute(
+        "SELECT coalesce(latest, 0), coalesce(last, 0), first_unseen, fold_version "
+        "FROM state_limits(%s, %s, %s)",
+        (order_id, known_ms, version),
+    ).fetchone() or (0, 0, None, None)
+    if version is not None and not 1 <= version <= latest:
+        raise UnknownVersionError(order_id, version, latest)
+    return _Limits(last, first_unseen, rules_of(fold_version))
+
+
+def _start(connection: Connection, order_id: UUID, limits: _Limits, until_ms: int) -> Start:
+    """The latest kept state that holds nothing beyond the limits and misses nothing within."""
+    before = (until_ms + 1, 0)
+    if limits.first_unseen is not None:  # a later version than any that was kept at the same time
+        before = min(before, (limits.first_unseen, LAST_VERSION))
+    row = connection.execute(
+        sql.SQL("SELECT {} FROM latest_snapshot(%s, %s, %s, %s, %s) s").format(START_COLUMNS),
+        (order_id, *before, limits.last, limits.rules.version),
+    ).fetchone()
+    start = as_start(row) if row else beginning(order_id)
+    # A state that left out an event which this code has learned since is of no use.
+    learned = any(map(limits.rules.knows, start.state.unknown_events))
+    return beginning(order_id) if learned else start
+
+
+def _tail(
+    connection: Connection, order_id: UUID, start: Start, until_ms: int, last: int
+) -> Iterable[FoldEvent]:
+    """The events within the limits that ``start`` does not hold, in the order of the fold."""
+    if start.events == start.state.version and last - start.events <= _FEW:
+        # It holds exactly the versions up to its own, so the rest are those above, and they are few.
+        rows = connection.execute(
+            f"SELECT {FOLD_COLUMNS} FROM order_events "
+            "WHERE order_id = %s AND version > %s AND version <= %s ORDER BY version",
+            (order_id, start.events, last),
+        )
+        events = (fold_event(row) for row in rows)
+        return sorted(
+            (event for event in events if event.created_at <= until_ms),
+            key=attrgetter("created_at", "version"),
+        )
+    rows = connection.execute(
+        f"SELECT {FOLD_COLUMNS} FROM order_events WHERE order_id = %s AND (created_at, version) > (%s, %s) "
+        "AND created_at <= %s AND version <= %s ORDER BY created_at, version",
+        (order_id, start.at, start.version, until_ms, last),
+    )
+    return (fold_event(row) for row in rows)
