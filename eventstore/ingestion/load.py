@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import msgspec
 from psycopg.pq import TransactionStatus
 
 from eventstore.ingestion.cloudevent import RefusedError, parse_line
-from eventstore.ingestion.files import FileVersion, expand, file_version, files_waiting, open_file
+from eventstore.ingestion.files import expand, file_version, files_waiting, open_file
 from eventstore.ingestion.lines import DamagedGzipError, Line, read_lines
 from eventstore.ingestion.rejects import DAMAGED_FILE, add_reasons, forget_damage, keep
 from eventstore.ingestion.staging import Numbered, Refused, Settled, append
@@ -113,34 +113,57 @@ def _connection(given: Connection | str) -> AbstractContextManager[Connection]:
 def _ingest_file(
     connection: Connection, path: Path, on_progress: Callable[[Progress], None] | None
 ) -> FileIngested:
-    with open_file(path) as file, ThreadPoolExecutor(1, "append") as appender:
+    with open_file(path) as file:
         version = file_version(path, file.fileno())
         done = FileIngested(file=version.file)
         damaged = False
-        appending: Future[list[Settled]] | None = None
-        duplicates = False
-        for chunk in _chunks(file):  # the next one is parsed while the database works on this one
-            if appending:
-                settled = appending.result()
-                _count(done, settled)
-                duplicates = any(part.duplicates for part in settled)
+        for chunk, settled in _append_each(connection, version.file, _chunks(file)):
+            for part in settled:
+                done.appended += len(part.appended)
+                done.duplicates += len(part.duplicates)
+                done.rejected += len(part.refused)
+                done.rejects_by_reason = add_reasons(done.rejects_by_reason, part)
+            done.read += len(chunk.lines)
             damaged = damaged or any(reason in DAMAGED_FILE for _, reason, _ in chunk.refused)
+            if on_progress:
+                on_progress(Progress(path, file.tell(), version.size, done.read))
+    with connection.transaction():
+        connection.execute(
+            "INSERT INTO ingested_files (file, size, modified_ns, read, appended, duplicates, rejected) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (*version, done.read, done.appended, done.duplicates, done.rejected),
+        )
+        if not damaged:
+            forget_damage(connection, version.file)
+    return done
+
+
+def _append_each(
+    connection: Connection, file: str, chunks: Iterator[_Chunk]
+) -> Iterator[tuple[_Chunk, list[Settled]]]:
+    """Append chunk by chunk; while the database works on one, the next one is parsed."""
+    duplicates = False
+    with ThreadPoolExecutor(1, "append") as appender:
+        chunk = next(chunks, None)
+        while chunk:
             appending = appender.submit(
                 append,
                 connection,
                 chunk.events,
                 chunk.refused,
-                partial(keep, connection, version.file, chunk.lines),
+                partial(keep, connection, file, chunk.lines),
                 expect_duplicates=duplicates,
             )
-            if on_progress:
-                on_progress(Progress(path, file.tell(), version.size, done.read))
-        if appending:
-            _count(done, appending.result())
-    _finish(connection, version, done, damaged=damaged)
-    if on_progress:
-        on_progress(Progress(path, version.size, version.size, done.read))
-    return done
+            try:
+                following = next(chunks, None)
+                settled = appending.result()
+            except BaseException:
+                if not appending.done():  # stopped from outside: the database may be waiting for somebody
+                    connection.cancel()
+                raise
+            duplicates = any(part.duplicates for part in settled)
+            yield chunk, settled
+            chunk = following
 
 
 def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
@@ -159,24 +182,3 @@ def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
         chunk.refused.append(Refused(error.rest.number, error.reason, error.detail))
     if chunk.lines:
         yield chunk
-
-
-def _count(done: FileIngested, settled: list[Settled]) -> None:
-    for part in settled:
-        done.appended += len(part.appended)
-        done.duplicates += len(part.duplicates)
-        done.rejected += len(part.refused)
-        done.rejects_by_reason = add_reasons(done.rejects_by_reason, part)
-    done.read = done.appended + done.duplicates + done.rejected
-
-
-def _finish(connection: Connection, version: FileVersion, done: FileIngested, *, damaged: bool) -> None:
-    """Note that the file was read to its end."""
-    with connection.transaction():
-        connection.execute(
-            "INSERT INTO ingested_files (file, size, modified_ns, read, appended, duplicates, rejected) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            (*version, done.read, done.appended, done.duplicates, done.rejected),
-        )
-        if not damaged:
-            forget_damage(connection, version.file)

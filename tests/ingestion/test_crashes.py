@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -34,13 +35,13 @@ print(msgspec.json.encode([done, memory]).decode())
 
 def start(url: str, path: Path, chunk: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", LOAD, url, str(path), str(chunk)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def result(process: subprocess.Popen[bytes]) -> tuple[Ingested, int]:
     """What the load returned, and the kilobytes of memory that it took at most."""
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
     return msgspec.json.decode(output, type=tuple[Ingested, int])
 
 
@@ -97,6 +98,31 @@ def test_killed_in_the_middle_and_run_again_nothing_is_lost_and_nothing_there_tw
     assert all(count == highest == distinct for _, count, highest, distinct in recorded)
     rejected = connection.execute("SELECT line, raw FROM rejects ORDER BY line").fetchall()
     assert rejected == [(n, line) for n, line in enumerate(lines, 1) if line.startswith(b"nonsense")]
+
+
+def test_ctrl_c_ends_a_load_at_once_even_while_it_waits_for_another_session(
+    database_url: str, connection: Connection, event: Make, tmp_path: Path
+) -> None:
+    order = uuid4()
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(event(subject=order))
+
+    def waits() -> bool:
+        return bool(
+            connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+                "AND application_name = 'eventstore ingest' AND wait_event_type = 'Lock'"
+            ).fetchone()
+        )
+
+    with psycopg.connect(database_url) as other, start(database_url, path, chunk=10) as process:
+        other.execute(
+            "SELECT append_events(%s, %s)", (order, json.dumps([{"type": "OrderShipped", "data": {}}]))
+        )
+        until(waits)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+        assert process.returncode == -signal.SIGINT
 
 
 def test_two_processes_load_the_same_file_at_once(
