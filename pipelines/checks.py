@@ -1,18 +1,23 @@
 """Asset checks: what a person should know about the data although the run succeeded."""
 
+import time
+
 import dagster as dg
 
+from eventstore.ingestion.load import files_waiting
 from eventstore.readmodels.candidate import candidate
 from eventstore.readmodels.lag import lag_of
 from eventstore.readmodels.preview import preview as preview_promotion
 from eventstore.readmodels.preview_report import as_markdown
 from eventstore.readmodels.projection import BUCKETS, ORDERS
 from eventstore.readmodels.watermark import watermark
+from eventstore.server import settings
 from pipelines.assets import order_events, orders, orders_replay
 from pipelines.metadata import count_by
 from pipelines.resources import EventStore
 
 _MAX_LAG_S = 120
+_MAX_WAIT_S = 600
 _MAX_ODD_SHARE = 0.1
 
 
@@ -35,6 +40,23 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
             else "Every line read so far is in the log."
         ),
         metadata={"rejects_by_reason": count_by("reason", by_reason)},
+    )
+
+
+@dg.asset_check(asset=order_events)
+def files_left(store: EventStore) -> dg.AssetCheckResult:
+    """Warns of files that stay in the landing folder: the sensor asks once, so a run that was cancelled or
+    failed for good leaves its file behind. The job `ingest`, launched without configuration, takes them all.
+    """
+    with store.connect() as connection:
+        waiting = files_waiting(connection, settings.landing())
+    arrived_before = time.time() - _MAX_WAIT_S
+    left = [path.name for path in waiting if path.stat().st_ctime < arrived_before]
+    return dg.AssetCheckResult(
+        passed=not left,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(left)} files have been waiting for more than {_MAX_WAIT_S // 60} minutes.",
+        metadata={"files": left},
     )
 
 
@@ -168,4 +190,4 @@ def preview(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-ALL = [rejects, lag, fold_version, anomalies, quarantined, unknown_events, preview]
+ALL = [rejects, files_left, lag, fold_version, anomalies, quarantined, unknown_events, preview]

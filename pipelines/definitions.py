@@ -5,14 +5,14 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import assets, checks, jobs, schedules, sensors
+from pipelines import assets, checks, derived, jobs, schedules, sensors
 from pipelines.resources import EventStore
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The code location; tests pass ``{"store": EventStore(url=…)}``."""
     return dg.Definitions(
-        assets=assets.ALL,
+        assets=[*assets.ALL, *derived.ALL],
         asset_checks=checks.ALL,
         jobs=jobs.ALL,
         schedules=schedules.ALL,

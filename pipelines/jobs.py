@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines import derived
 from pipelines.assets import LIVE, order_events, orders
 from pipelines.ops import compare_with_replay, promote_candidate
 from pipelines.projections import refresh_job, tags
@@ -28,6 +29,22 @@ ingest_and_refresh = dg.define_asset_job(
 )
 
 
+refresh_metrics = dg.define_asset_job(
+    "refresh_metrics",
+    selection=dg.AssetSelection.assets(derived.customers, derived.daily_order_metrics),
+    description="Bring customers and daily_order_metrics up to orders.",
+    tags=tags(_HOUR),
+    executor_def=dg.in_process_executor,
+)
+snapshot_day = dg.define_asset_job(
+    "snapshot_day",
+    selection=dg.AssetSelection.assets(derived.order_snapshots),
+    description="Build the snapshots of business days.",
+    tags=tags(6 * _HOUR),
+    executor_def=dg.in_process_executor,
+)
+
+
 @dg.job(tags=tags(_HOUR), executor_def=dg.in_process_executor)
 def promote_orders() -> None:
     """Make a complete replay the live `orders`, after reading the check `preview` of `orders_replay`."""
@@ -40,4 +57,12 @@ def integrity() -> None:
     compare_with_replay()
 
 
-ALL: list[Any] = [ingest, *REFRESHES.values(), ingest_and_refresh, promote_orders, integrity]
+ALL: list[Any] = [
+    ingest,
+    *REFRESHES.values(),
+    ingest_and_refresh,
+    refresh_metrics,
+    snapshot_day,
+    promote_orders,
+    integrity,
+]

@@ -6,3 +6,6 @@ from eventstore.readmodels.projection import BUCKETS
 
 #: The buckets of the log, each order in one of them: a backfill over all is the full replay.
 buckets = dg.StaticPartitionsDefinition([f"{bucket:02d}" for bucket in range(BUCKETS)])
+
+#: Business days (UTC). Earlier days can be built with `build_snapshots` in Python.
+days = dg.DailyPartitionsDefinition(start_date="2016-01-01")

@@ -26,4 +26,28 @@ _others = [
     )
 ]
 
-ALL = [orders_every_minute, orders_every_hour, *_others, integrity_every_night]
+metrics_every_ten_minutes = dg.ScheduleDefinition(
+    name="metrics_every_ten_minutes",
+    job=jobs.refresh_metrics,
+    cron_schedule="*/10 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Brings customers and daily_order_metrics up to orders.",
+)
+
+# Yesterday, an hour after it ended: by then most of its late events are here; the others are folded in later.
+snapshots_every_night = dg.build_schedule_from_partitioned_job(
+    jobs.snapshot_day,
+    name="snapshots_every_night",
+    hour_of_day=1,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Builds the snapshots of yesterday; late events are folded into the days before.",
+)
+
+ALL = [
+    orders_every_minute,
+    orders_every_hour,
+    *_others,
+    metrics_every_ten_minutes,
+    snapshots_every_night,
+    integrity_every_night,
+]
