@@ -9,6 +9,8 @@ import dagster as dg
 import psycopg
 import pytest
 
+from pipelines import checks
+
 Run = Callable[..., dg.ExecuteInProcessResult]
 Line = Callable[..., str]
 
@@ -160,6 +162,18 @@ def test_rejected_lines_warn_until_they_are_resolved(
     assert sum(record.data["count"] for record in records) == 2
     connection.execute("UPDATE rejects SET resolved_at = now()")
     assert check(run_job("ingest"), "rejects").passed
+
+
+def test_a_file_that_stays_in_the_landing_folder_warns(
+    run_job: Run, drop: Callable[..., Path], event_line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop("left.ndjson", event_line("OrderCreated"))
+    assert check(run_job("refresh_orders"), "files_left").passed  # it has just arrived
+    monkeypatch.setattr(checks, "_MAX_WAIT_S", 0)
+    found = check(run_job("refresh_orders"), "files_left")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.metadata["files"].value == ["left.ndjson"]
+    assert check(run_job("ingest"), "files_left").passed
 
 
 def test_rows_folded_by_older_rules_fail_a_check(
