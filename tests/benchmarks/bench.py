@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from eventstore.log.connection import Connection, open_connection
 from eventstore.readmodels.projection import BUCKETS
@@ -14,7 +13,7 @@ from eventstore.readmodels.promote import promote
 from eventstore.readmodels.refresh import refresh
 from tests.benchmarks import generate
 from tests.benchmarks.server import Server
-from tests.benchmarks.workers import replay
+from tests.benchmarks.workers import peak_mb, replay
 
 
 @dataclass
@@ -110,10 +109,6 @@ class Bench:
 def processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that are started already. Spawned: a forked one would count our memory as its own."""
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        for future in [pool.submit(_ready) for _ in range(count)]:
+        for future in [pool.submit(peak_mb) for _ in range(count)]:
             future.result()
         yield pool
-
-
-def _ready() -> Any:
-    return None

@@ -131,6 +131,7 @@ def _env(url: str) -> dict[str, str]:
     parameters = conninfo_to_dict(url)
     return {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_POOL_SIZE": "1",  # its default opens five connections per process at once
         "POSTGRES_DBNAME": str(parameters["dbname"]),
         "POSTGRES_HOST": str(parameters.get("host") or "localhost"),
         "POSTGRES_PORT": str(parameters.get("port") or 5432),

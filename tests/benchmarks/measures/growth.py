@@ -1,12 +1,15 @@
 """Costs that no other measure takes at every size of the log; for the plot."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from statistics import median
 from uuid import UUID
 
 from eventstore.log.connection import open_connection
 from eventstore.readmodels.current import current
+from eventstore.readmodels.state import state
 from tests.benchmarks import pgbench
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row
@@ -25,12 +28,10 @@ def growth(bench: Bench) -> Iterator[Row]:
                     (log.orders - 1, _SAMPLES),
                 )
             ]
-            times = []
-            for order_id in orders:
-                started = time.perf_counter()
-                current(connection, order_id)
-                times.append(time.perf_counter() - started)
-            bench.grew("current() of a random order, ms", size, 1000 * median(times))
+            now = partial(current, connection)
+            before = partial(state, connection, at=datetime.now(UTC) - timedelta(days=100))
+            bench.grew("current() of a random order, ms", size, _median_ms(now, orders))
+            bench.grew("state() 100 days ago of a random order, ms", size, _median_ms(before, orders))
             started = time.perf_counter()
             appended = bench.extend(connection, log, max(100, bench.small // 10))
             bench.grew("append in bulk, µs per event", size, 1e6 * (time.perf_counter() - started) / appended)
@@ -40,3 +41,12 @@ def growth(bench: Bench) -> Iterator[Row]:
         ]
         bench.grew("append of 1 event, ms", size, 1000 / median(rates))
     yield from ()
+
+
+def _median_ms(answer: Callable[[UUID], object], orders: list[UUID]) -> float:
+    times = []
+    for order_id in orders:
+        started = time.perf_counter()
+        answer(order_id)
+        times.append(1000 * (time.perf_counter() - started))
+    return median(times)
