@@ -26,13 +26,14 @@ def plot(growth: dict[str, dict[int, float]], picture: Path) -> bool:
         sizes = sorted(values)
         axis.plot(sizes, [values[size] for size in sizes], marker="o", color="#1f6feb")
         axis.set(title=cost, xscale="log", ylim=(0, max(values.values()) * 1.3), xlabel="events in the log")
+        axis.margins(x=0.15)
         axis.set_xticks(sizes, [_short(size) for size in sizes])
         axis.minorticks_off()
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", alpha=0.3)
         for size in sizes:
             axis.annotate(
-                f"{values[size]:.3g}",
+                f"{values[size]:,.3g}" if values[size] < 1000 else f"{values[size]:,.0f}",
                 (size, values[size]),
                 textcoords="offset points",
                 xytext=(0, 6),

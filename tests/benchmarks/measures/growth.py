@@ -30,8 +30,8 @@ def growth(bench: Bench) -> Iterator[Row]:
             ]
             now = partial(current, connection)
             before = partial(state, connection, at=datetime.now(UTC) - timedelta(days=100))
-            bench.grew("current() of a random order, ms", size, _median_ms(now, orders))
-            bench.grew("state() 100 days ago of a random order, ms", size, _median_ms(before, orders))
+            bench.grew("current(), ms", size, _median_ms(now, orders))
+            bench.grew("state() of 100 days ago, ms", size, _median_ms(before, orders))
             started = time.perf_counter()
             appended = bench.extend(connection, log, max(100, bench.small // 10))
             bench.grew("append in bulk, µs per event", size, 1e6 * (time.perf_counter() - started) / appended)

@@ -21,7 +21,7 @@ def replay(bench: Bench) -> Iterator[Row]:
         row, memory[size], seconds = _replay(log)
         ratio[size], rate[size] = median(row.ratios), row.ours
         bench.grew("replay, µs per event", size, 1e6 / median(row.ours))
-        bench.grew("reading the log in that order, µs per event", size, 1e6 / median(row.theirs))
+        bench.grew("draining the log, µs per event", size, 1e6 / median(row.theirs))
         bench.grew("replay, peak memory, MB", size, memory[size])
         promotion = bench.promote(log)
         bench.grew("promotion of a first replay, s", size, promotion)
