@@ -31,8 +31,8 @@ COLUMNS = ("id", "words", "list", "amount", "at", "number")
 @given(st.lists(rows, max_size=5))
 def test_every_row_comes_back_as_it_was(connection: psycopg.Connection[Any], given: list[Any]) -> None:
     connection.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS copied (id uuid, words text, list text[], amount decimal(12,2), "
-        "at timestamptz, number int, position serial)"
+        "CREATE TEMPORARY TABLE IF NOT EXISTS copied (id uuid, words text, list text[], "
+        "amount decimal(12,2), at timestamptz, number int, position serial)"
     )
     connection.execute("TRUNCATE copied")
     assert copy_rows(connection, "copied", COLUMNS, given) == len(given)
