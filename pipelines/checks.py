@@ -6,16 +6,18 @@ import dagster as dg
 
 from eventstore.ingestion.load import files_waiting
 from eventstore.readmodels.candidate import candidate
+from eventstore.readmodels.history_overlaps import overlaps as find_overlaps
 from eventstore.readmodels.lag import lag_of
 from eventstore.readmodels.preview import preview as preview_promotion
 from eventstore.readmodels.preview_report import as_markdown
 from eventstore.readmodels.projection import BUCKETS, ORDERS
 from eventstore.readmodels.watermark import watermark
 from eventstore.server import settings
-from pipelines.assets import order_events, orders, orders_replay
+from pipelines.assets import LIVE, order_events, orders, orders_replay
 from pipelines.metadata import count_by
 from pipelines.resources import EventStore
 
+order_history = LIVE["order_history"]
 _MAX_LAG_S = 120
 _MAX_WAIT_S = 600
 _MAX_ODD_SHARE = 0.1
@@ -190,4 +192,20 @@ def preview(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-ALL = [rejects, files_left, lag, fold_version, anomalies, quarantined, unknown_events, preview]
+@dg.asset_check(asset=order_history)
+def overlaps(store: EventStore) -> dg.AssetCheckResult:
+    """Fails where the history says two things of one order at one moment, as known at one time."""
+    with store.connect() as connection:
+        found = find_overlaps(connection)
+    return dg.AssetCheckResult(
+        passed=not found,
+        description=(
+            f"{len(found)} orders have overlapping rows: replay order_history."
+            if found
+            else "The history says one thing of each moment."
+        ),
+        metadata={"orders": [str(overlap.order_id) for overlap in found[:100]]},
+    )
+
+
+ALL = [rejects, files_left, lag, fold_version, anomalies, quarantined, unknown_events, preview, overlaps]

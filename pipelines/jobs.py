@@ -6,6 +6,7 @@ import dagster as dg
 
 from pipelines import derived
 from pipelines.assets import LIVE, order_events, orders
+from pipelines.checks import overlaps
 from pipelines.ops import compare_with_replay, promote_candidate
 from pipelines.projections import refresh_job, tags
 
@@ -19,7 +20,19 @@ ingest = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 refresh_orders = refresh_job(orders, dg.AssetSelection.checks_for_assets(order_events))
-REFRESHES = {name: refresh_orders if live is orders else refresh_job(live) for name, live in LIVE.items()}
+# The check for overlaps reads the whole history: once a night is enough.
+_nightly = dg.AssetSelection.checks(overlaps)
+REFRESHES = {
+    name: refresh_orders if live is orders else refresh_job(live, without=_nightly)
+    for name, live in LIVE.items()
+}
+check_history = dg.define_asset_job(
+    "check_history",
+    selection=_nightly,
+    description="Look through the whole of order_history for rows that contradict each other.",
+    tags=tags(_HOUR),
+    executor_def=dg.in_process_executor,
+)
 ingest_and_refresh = dg.define_asset_job(
     "ingest_and_refresh",
     selection=dg.AssetSelection.assets(order_events, orders),
@@ -63,6 +76,7 @@ ALL: list[Any] = [
     ingest_and_refresh,
     refresh_metrics,
     snapshot_day,
+    check_history,
     promote_orders,
     integrity,
 ]

@@ -113,12 +113,16 @@ def live_asset(
     return live
 
 
-def refresh_job(live: dg.AssetsDefinition, checks: dg.AssetSelection | None = None) -> Any:
-    """`refresh_<name>`: promote, fold, and run the checks of the asset (and ``checks``)."""
-    selection = dg.AssetSelection.assets(live)
+def refresh_job(
+    live: dg.AssetsDefinition, also: dg.AssetSelection | None = None, without: dg.AssetSelection | None = None
+) -> Any:
+    """`refresh_<name>`: promote, fold, and run the checks of the asset: ``also`` these, ``without`` those."""
+    selection: dg.AssetSelection = dg.AssetSelection.assets(live)
+    selection = selection | also if also else selection
+    selection = selection - without if without else selection
     return dg.define_asset_job(
         f"refresh_{live.key.path[-1]}",
-        selection=selection | checks if checks else selection,
+        selection=selection,
         description=f"Promote a finished replay, fold the new events into {live.key.path[-1]}, and run every "
         "check.",
         tags=tags(_HOUR),

@@ -34,6 +34,14 @@ metrics_every_ten_minutes = dg.ScheduleDefinition(
     description="Brings customers and daily_order_metrics up to orders.",
 )
 
+history_check_every_night = dg.ScheduleDefinition(
+    name="history_check_every_night",
+    job=jobs.check_history,
+    cron_schedule="0 4 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Looks through order_history for rows that contradict each other.",
+)
+
 # Yesterday, an hour after it ended: by then most of its late events are here; the others are folded in later.
 snapshots_every_night = dg.build_schedule_from_partitioned_job(
     jobs.snapshot_day,
@@ -50,4 +58,5 @@ ALL = [
     metrics_every_ten_minutes,
     snapshots_every_night,
     integrity_every_night,
+    history_check_every_night,
 ]
