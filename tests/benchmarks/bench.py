@@ -33,6 +33,7 @@ class Bench:
     events: int  #: of the largest log; the others have a tenth and a hundredth of it
     rounds: int
     seconds: float  #: a round of a throughput lasts
+    clients: int  #: that append at once
     say: Callable[[str], None]
     growth: dict[str, dict[int, float]] = field(default_factory=dict)  #: cost -> size of the log -> value
     _logs: dict[int, Log] = field(default_factory=dict)

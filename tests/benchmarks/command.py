@@ -25,6 +25,7 @@ def main(
     ] = _FULL,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each measure.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long a round of a throughput lasts.")] = 10,
+    clients: Annotated[int, typer.Option(min=2, help="How many append at once.")] = 32,
     only: Annotated[
         list[str] | None, typer.Option(help=f"One of: {', '.join(MEASURES)}; may be repeated.")
     ] = None,
@@ -43,7 +44,9 @@ def main(
         around = circumstances(running)
         if around["fsync"] != "on":
             console.print("[red]fsync is off: what is measured here is not what a user would see[/]")
-        bench = Bench(running, events, rounds, seconds, lambda text: console.print(f"[dim]{text} …[/]"))
+        bench = Bench(
+            running, events, rounds, seconds, clients, lambda text: console.print(f"[dim]{text} …[/]")
+        )
         for name in names:
             console.print(f"[bold]{name}[/]  ({time.monotonic() - started:.0f} s)")
             for row in MEASURES[name](bench):

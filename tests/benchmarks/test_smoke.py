@@ -13,7 +13,7 @@ _MEASURES = "append,ingest,replay,parallel,refresh,state,latency,growth"
 
 
 def test_every_measure_runs_and_the_report_has_a_row_for_each(server_url: str, tmp_path: Path) -> None:
-    options = ["--events", "5000", "--rounds", "1", "--seconds", "0.2", "--only", _MEASURES]
+    options = ["--events", "5000", "--rounds", "1", "--seconds", "0.2", "--clients", "4", "--only", _MEASURES]
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks", *options, "--output", tmp_path],
         cwd=_ROOT,

@@ -8,14 +8,12 @@ from tests.benchmarks import clients, pgbench, with_eventsourcing
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row, alternate
 
-_MANY = 32
-
 
 def append(bench: Bench) -> Iterator[Row]:
     with bench.new_database() as url:
         with open_connection(url) as connection:
             insert = pgbench.insert(connection)
-        for count, target in ((1, 0.7), (_MANY, 0.6)):
+        for count, target in ((1, 0.7), (bench.clients, 0.6)):
             run = partial(pgbench.throughput, url, clients=count, seconds=bench.seconds)
             ours, theirs = alternate(bench.rounds, partial(run, pgbench.APPEND), partial(run, insert))
             yield Row(
@@ -28,16 +26,16 @@ def append(bench: Bench) -> Iterator[Row]:
                 note="append_events() and INSERT, by pgbench, prepared, a new order each time",
             )
         with_eventsourcing.application(url).close()
-        python = partial(clients.throughput, url=url, clients=_MANY, seconds=bench.seconds)
+        python = partial(clients.throughput, url=url, clients=bench.clients, seconds=bench.seconds)
         ours, theirs = alternate(
             bench.rounds, partial(python, clients.with_store), partial(python, clients.with_package)
         )
         yield Row(
-            measure=f"append in Python, {_MANY} clients",
+            measure=f"append in Python, {bench.clients} clients",
             unit="events/s",
             ours=ours,
             yardstick="eventsourcing, saving one event",
             theirs=theirs,
             target=(">=", 5),
-            note=f"{_MANY} processes each; the processes take most of the processor time in both",
+            note=f"{bench.clients} processes each; the processes take most of the processor time in both",
         )
