@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+import uuid6
 
 from eventstore.domain.events import Event, UnknownEvent
 from eventstore.domain.payload import decode
@@ -60,7 +61,7 @@ class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def recorded_at(self) -> datetime:
         """When the store recorded it: the millisecond in its id."""
-        return from_ms(self.id.int >> 80)
+        return from_ms(uuid6.UUID(int=self.id.int).time)
 
     @cached_property
     def event(self) -> Event | UnknownEvent:
