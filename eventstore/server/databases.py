@@ -23,9 +23,13 @@ def ensure_database(url: str) -> None:
     except psycopg.OperationalError:
         raise ServerError(f"cannot connect to {without_password(url)}: {_one_line(refusal)}") from None
     with server:
-        if server.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None:
-            raise ServerError(f"cannot connect to {without_password(url)}: {_one_line(refusal)}")
-        _create(server, name)
+        if server.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+            _create(server, name)
+            return
+    try:  # it exists: another process may have made it meanwhile
+        psycopg.connect(url, connect_timeout=_TIMEOUT_S).close()
+    except psycopg.OperationalError as error:
+        raise ServerError(f"cannot connect to {without_password(url)}: {_one_line(error)}") from None
 
 
 def _create(server: psycopg.Connection[tuple[object, ...]], name: str) -> None:
