@@ -85,11 +85,9 @@ def _as_json(fact: Fact) -> dict[str, Any]:
 def _translated(error: psycopg.DatabaseError, order_id: UUID, expected: int | None) -> Exception:
     if error.sqlstate == "ES001" and expected is not None:
         return ConcurrencyError(order_id, expected, int(error.diag.message_detail or 0))
-    if isinstance(error, psycopg.IntegrityError | psycopg.DataError) or error.sqlstate == "55000":
+    refused = isinstance(error, psycopg.IntegrityError | psycopg.DataError)
+    if refused or (error.sqlstate or "").startswith("54"):  # 54: too long or too deep for the server
         diag = error.diag
-        if diag.constraint_name:
-            what = diag.constraint_name.replace("_", " ")
-            return InvalidEventError(f"refused by the log: {what}")
         return InvalidEventError(
             ". ".join(part for part in (diag.message_primary, diag.message_hint) if part)
         )

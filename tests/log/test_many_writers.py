@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION clock_ms() RETURNS bigint LANGUAGE sql VOLATILE
 """
 NO_ANNOUNCEMENT = """
 CREATE OR REPLACE FUNCTION hold_horizon() RETURNS bigint LANGUAGE sql VOLATILE AS
-    'SELECT greatest(clock_ms(), published_ms + 1) FROM feed_horizon'
+    'SELECT greatest(clock_ms(), pg_sequence_last_value(''feed_horizon'') + 1)'
 """
 
 Seen = list[tuple[UUID, UUID, int]]

@@ -12,6 +12,7 @@ def upgrade() -> None:
     run_sql(
         op.get_bind(),
         revision,
+        "event_is_valid",
         "order_events",
         "refuse_change",
         "clock_ms",
@@ -22,7 +23,6 @@ def upgrade() -> None:
         "feed_horizon",
         "hold_horizon",
         "record_events",
-        "append_events",
         "publish_horizon",
         "horizon_ms",
         "read_events",

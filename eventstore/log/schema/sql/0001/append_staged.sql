@@ -8,7 +8,7 @@ CREATE FUNCTION append_staged(expect_duplicates boolean DEFAULT false) RETURNS T
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off SET work_mem = '32MB' AS $$
 #variable_conflict use_column
 DECLARE
-    floor_ms bigint := hold_horizon();
+    mint_ms  bigint := hold_horizon();
     now_ms   bigint := clock_ms();
     repeats  bigint[] := '{}';  -- lines with the identity of an earlier line
     attempt  int := 1;
@@ -60,10 +60,9 @@ BEGIN
                  WHERE s.line NOT IN (SELECT unnest(repeats))
                 WINDOW stream AS (PARTITION BY order_id ORDER BY line)
             ), mint AS MATERIALIZED (
-                SELECT greatest(floor_ms, clock_ms(), published_ms + 1,
+                SELECT greatest(mint_ms, clock_ms(),
                                 (SELECT uuidv7_ms(id) + 1 FROM streams WHERE id IS NOT NULL
                                   ORDER BY id DESC LIMIT 1)) AS ms
-                  FROM feed_horizon
             )
             INSERT INTO order_events (id, order_id, version, event_type, event_data, created_at, source, source_id, metadata)
             SELECT uuidv7_at((SELECT ms FROM mint), n.counter), s.order_id, n.version, s.event_type, s.event_data,

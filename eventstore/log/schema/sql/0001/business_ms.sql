@@ -1,18 +1,24 @@
 -- A created_at as a client may send it, JSON number (ms) or ISO 8601 string (without zone: UTC), in milliseconds.
-CREATE FUNCTION business_ms(created_at jsonb) RETURNS bigint LANGUAGE plpgsql STABLE STRICT
+CREATE FUNCTION business_ms(created_at jsonb) RETURNS bigint LANGUAGE plpgsql STABLE STRICT AS $$
+BEGIN
+    IF jsonb_typeof(created_at) = 'number' AND created_at::text ~ '^-?[0-9]{1,15}$' THEN
+        RETURN created_at::bigint;
+    END IF;
+    RETURN iso_8601_ms(created_at);
+END $$;
+
+CREATE FUNCTION iso_8601_ms(created_at jsonb) RETURNS bigint LANGUAGE plpgsql STABLE STRICT
     SET timezone = 'UTC' AS $$
 DECLARE
-    given text := created_at #>> '{}';
+    given CONSTANT text := created_at #>> '{}';
 BEGIN
-    IF jsonb_typeof(created_at) = 'number' AND given ~ '^-?[0-9]{1,15}$' THEN
-        RETURN given::bigint;
-    ELSIF jsonb_typeof(created_at) = 'string' AND given ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}' THEN
+    IF jsonb_typeof(created_at) = 'string' AND given ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}' THEN
         RETURN floor(extract(epoch FROM given::timestamptz) * 1000)::bigint;
     END IF;
     RAISE invalid_datetime_format;
 EXCEPTION
     WHEN datetime_field_overflow OR invalid_datetime_format OR invalid_parameter_value THEN
-        RAISE EXCEPTION 'created_at % is not a time', created_at
+        RAISE EXCEPTION 'created_at % is not a time', left(created_at::text, 100)
             USING ERRCODE = 'invalid_datetime_format',
                   HINT = 'Give whole milliseconds since 1970 as a number, or an ISO 8601 string '
                          'such as "2026-03-03T12:00:00Z".';

@@ -1,30 +1,28 @@
--- Refuses an event of append_events() that has no meaning, and says why.
-CREATE FUNCTION check_event(event jsonb) RETURNS void LANGUAGE plpgsql IMMUTABLE AS $$
-DECLARE
-    unknown text;
+-- An event of append_events() as it came; refuses one that is not {"type", "data", …} and says why.
+-- What the values may be is the matter of event_is_valid().
+CREATE FUNCTION check_event(event jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    IF jsonb_typeof(event) <> 'object' THEN
+    IF event @@ '$.type.type() == "string" && exists($.data)
+                 && (!exists($.source) || $.source.type() == "string" || $.source == null)
+                 && (!exists($.source_id) || $.source_id.type() == "string" || $.source_id == null)'
+       AND event - '{type,data,created_at,source,source_id,metadata}'::text[] = '{}' THEN
+        RETURN event;
+    ELSIF jsonb_typeof(event) <> 'object' THEN
         RAISE EXCEPTION 'an event must be a JSON object {"type", "data", …}, found %', jsonb_typeof(event)
             USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF jsonb_typeof(event -> 'type') IS DISTINCT FROM 'string' THEN
+    ELSIF jsonb_typeof(event -> 'type') IS DISTINCT FROM 'string' THEN
         RAISE EXCEPTION 'an event needs a "type", a string such as "OrderPaid"'
             USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF jsonb_typeof(event -> 'data') IS DISTINCT FROM 'object' THEN
+    ELSIF NOT event ? 'data' THEN
         RAISE EXCEPTION 'event % needs "data", a JSON object', event ->> 'type'
             USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF event - '{type,data,created_at,source,source_id,metadata}'::text[] <> '{}' THEN
-        SELECT string_agg(key, ', ' ORDER BY key) INTO unknown
-          FROM jsonb_object_keys(event - '{type,data,created_at,source,source_id,metadata}'::text[]) AS key;
-        RAISE EXCEPTION 'event % has unknown keys: %', event ->> 'type', unknown
+    ELSIF event - '{type,data,created_at,source,source_id,metadata}'::text[] <> '{}' THEN
+        RAISE EXCEPTION 'event % has unknown keys: %', event ->> 'type',
+            (SELECT string_agg(key, ', ' ORDER BY key)
+               FROM jsonb_object_keys(event - '{type,data,created_at,source,source_id,metadata}'::text[]) AS key)
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Known keys: type, data, created_at, source, source_id, metadata.';
     END IF;
-    IF jsonb_typeof(coalesce(nullif(event -> 'source', 'null'), '""')) <> 'string'
-       OR jsonb_typeof(coalesce(nullif(event -> 'source_id', 'null'), '""')) <> 'string' THEN
-        RAISE EXCEPTION 'event %: source and source_id must be strings', event ->> 'type'
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
+    RAISE EXCEPTION 'event %: source and source_id must be strings', event ->> 'type'
+        USING ERRCODE = 'invalid_parameter_value';
 END $$;

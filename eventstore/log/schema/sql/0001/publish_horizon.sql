@@ -5,10 +5,17 @@ CREATE FUNCTION publish_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE SECUR
 DECLARE
     published bigint;
 BEGIN
-    UPDATE feed_horizon
-       SET published_ms = greatest(published_ms, clock_ms(),
-                                   uuidv7_ms((SELECT id FROM order_events ORDER BY id DESC LIMIT 1)))
-    RETURNING published_ms INTO published;
+    PERFORM pg_advisory_xact_lock(17748, 0);  -- one at a time: the sequence must never be set lower
+    published := coalesce(pg_sequence_last_value('feed_horizon'), 0);
+    PERFORM setval('feed_horizon', greatest(
+        published, clock_ms(), uuidv7_ms((SELECT id FROM order_events ORDER BY id DESC LIMIT 1))));
+    -- What readers were shown must survive a crash, and one that does not commit holds up the other readers.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'local', true);
+    END IF;
+    IF current_setting('idle_in_transaction_session_timeout') = '0' THEN
+        PERFORM set_config('idle_in_transaction_session_timeout', '60s', true);
+    END IF;
     PERFORM set_config('eventstore.published_here', 'yes', true);
-    RETURN published;
+    RETURN pg_sequence_last_value('feed_horizon');
 END $$;

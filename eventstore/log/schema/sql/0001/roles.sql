@@ -23,6 +23,8 @@ END $$;
 
 REVOKE ALL ON FUNCTION append_events, record_events, open_staging, append_staged, publish_horizon, horizon_ms,
                        read_events, horizon_holders, hold_horizon FROM PUBLIC;
+-- The functions run with their owner's rights: nobody may put others of the same name before them.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO eventstore_writer, eventstore_reader, eventstore_projector, eventstore_ingester;
 
 -- Writers append and do nothing else.
