@@ -4,7 +4,7 @@ import codecs
 import json
 import re
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -24,18 +24,31 @@ MAX_IDENTITY = 2000
 _EARLIEST = to_ms(datetime(1, 1, 1, tzinfo=UTC))
 _LATEST = to_ms(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
 
-Attributes = dict[str, msgspec.Raw]
-_attributes: msgspec.json.Decoder[Attributes] = msgspec.json.Decoder(Attributes)
-_text: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
-_uuid: msgspec.json.Decoder[UUID | None] = msgspec.json.Decoder(UUID | None)
-_time: msgspec.json.Decoder[datetime | None] = msgspec.json.Decoder(datetime | None)
-_anything: msgspec.json.Decoder[object] = msgspec.json.Decoder()
-
-_NULL = msgspec.Raw(b"null")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # "\\u0000" is a backslash and five letters
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[][{}]')
-_INTEGER = re.compile(rb'"?([1-9][0-9]{0,8})"?')  # CloudEvents: a number, or the same as a string
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _LEAP_SECOND = re.compile(rb'^("[^"]{10}.[0-9]{2}:[0-9]{2}):60')
+
+
+class _Envelope(msgspec.Struct):
+    """The attributes that have a meaning here. Absent and null mean the same."""
+
+    specversion: str | None = None
+    id: str | None = None
+    source: str | None = None
+    type: str | None = None
+    subject: UUID | None = None
+    time: datetime | None = None
+    datacontenttype: str | None = None
+    schemaversion: int | str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+Attributes = dict[str, msgspec.Raw]
+_envelope = msgspec.json.Decoder(_Envelope)
+_attributes: msgspec.json.Decoder[Attributes] = msgspec.json.Decoder(Attributes)
+_anything: msgspec.json.Decoder[object] = msgspec.json.Decoder()
+_MEANINGFUL = frozenset(_Envelope.__struct_fields__)
 
 
 class StagedEvent(NamedTuple):
@@ -71,51 +84,86 @@ def parse(line: bytes) -> StagedEvent:
 
     Raises RefusedError where it cannot be an event of the log.
     """
-    attributes = _decode(line)
-    if _take(attributes, "specversion") != "1.0":
+    try:
+        envelope, others = _decode(line)
+    except msgspec.ValidationError as error:
+        return _with_leap_second(line, str(error))
+    if envelope.specversion != "1.0":
         raise RefusedError("not_an_event", 'specversion must be "1.0"')
-    event_type = _required(attributes, "type")
-    source = _required(attributes, "source")
-    source_id = _required(attributes, "id")
+    event_type, source, source_id = envelope.type, envelope.source, envelope.id
+    if not (event_type and source and source_id):
+        raise RefusedError("not_an_event", "type, source and id must be there and not empty")
     if len(source) + len(source_id) > MAX_IDENTITY // 4:  # no character takes more than 4 bytes
         length = len(source.encode()) + len(source_id.encode())
         if length > MAX_IDENTITY:
             raise RefusedError("not_an_event", f"source and id have {length} bytes, more than {MAX_IDENTITY}")
     if event_type not in EVENT_TYPES:
         raise RefusedError("unknown_type", f"{event_type[:100]!r}; known: {', '.join(EVENT_TYPES)}")
-    order_id = _order_id(attributes)
-    created_at = _created_at(attributes)
-    data = _data(attributes)
-    schema_version = _schema_version(attributes)
-    metadata = _metadata(attributes) if attributes else "{}"
+    if envelope.subject is None:
+        raise RefusedError("bad_subject", "subject must be the id of the order, a UUID; it is missing")
+    created_at = None if envelope.time is None else _ms(envelope.time)
+    if envelope.datacontenttype not in (None, "application/json"):
+        others["datacontenttype"] = _json_type(envelope.datacontenttype)
+    version = UNMARKED_VERSION
+    if envelope.schemaversion is not None:
+        version = _version(envelope.schemaversion)
+        others["schema_version"] = msgspec.Raw(b"%d" % version)
+    data = bytes(envelope.data)
+    if not data:
+        raise RefusedError("bad_payload", "data is missing")
     try:
-        check(event_type, data, UNMARKED_VERSION if schema_version is None else schema_version)
+        check(event_type, data, version)
     except PayloadError as error:
         raise RefusedError("bad_payload", str(error)) from None
-    return StagedEvent(order_id, event_type, data.decode(), created_at, source, source_id, metadata)
+    metadata = msgspec.json.encode(others).decode() if others else "{}"
+    return StagedEvent(envelope.subject, event_type, data.decode(), created_at, source, source_id, metadata)
 
 
-def _decode(line: bytes) -> Attributes:
-    """The attributes of ``line``, which is then known to be UTF-8, well formed, and fit for jsonb."""
+def _decode(line: bytes) -> tuple[_Envelope, Attributes]:
+    """The attributes of ``line``, which is then known to be UTF-8, well formed, and fit for jsonb.
+
+    Raises RefusedError, or ValidationError where an attribute is not of its type.
+    """
     try:
         if not line.isascii():
             line.decode()
+        envelope = _envelope.decode(line)
         attributes = _attributes.decode(line)
+        others = _others(attributes) if attributes.keys() - _MEANINGFUL else {}
     except UnicodeDecodeError as error:
         raise RefusedError("not_utf8", f"{error.reason} at byte {error.start}") from None
     except RecursionError:
         raise RefusedError("too_deep", f"nested deeper than {MAX_DEPTH} levels") from None
     except msgspec.ValidationError:
-        raise RefusedError("not_an_event", "a CloudEvent is a JSON object") from None
+        raise
     except msgspec.DecodeError as error:
         if _has_lone_surrogate(line):
             raise RefusedError("lone_surrogate", "half of a surrogate pair in a string") from None
         raise RefusedError("not_json", str(error)) from None
     if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
         raise RefusedError("too_deep", f"nested deeper than {MAX_DEPTH} levels")
-    if b"\\u0000" in line and _NUL.search(line):
+    if b"\\" in line and b"\\u0000" in line and _NUL.search(line):
         raise RefusedError("nul_character", "\\u0000 in a string, which PostgreSQL cannot store")
-    return attributes
+    return envelope, others
+
+
+def _others(attributes: Attributes) -> Attributes:
+    """The attributes that have no meaning here: kept as metadata, so that nothing of an event is lost."""
+    if "data_base64" in attributes:
+        raise RefusedError("not_json_data", "the payload must be JSON in data, not data_base64")
+    if "schema_version" in attributes:
+        raise RefusedError("not_an_event", "schema_version is no CloudEvents name: call it schemaversion")
+    others = {
+        name: value
+        for name, value in attributes.items()
+        if name not in _MEANINGFUL and bytes(value) != b"null"
+    }
+    for name, value in others.items():
+        try:
+            _anything.decode(value)
+        except msgspec.ValidationError as error:
+            raise RefusedError("not_an_event", f"{name[:100]}: {error}") from None
+    return others
 
 
 def _has_lone_surrogate(line: bytes) -> bool:
@@ -136,98 +184,45 @@ def _depth(line: bytes) -> int:
     return deepest
 
 
-def _take(attributes: Attributes, name: str) -> str | None:
-    """Remove an attribute of text; None where it is absent or null, which mean the same."""
-    try:
-        return _text.decode(attributes.pop(name, _NULL))
-    except msgspec.ValidationError:
-        raise RefusedError("not_an_event", f"{name} must be a string") from None
+def _ms(at: datetime) -> int:
+    ms = to_ms(at)
+    if at.tzinfo is None or not _EARLIEST <= ms <= _LATEST:
+        raise _bad_time(str(at))
+    return ms
 
 
-def _required(attributes: Attributes, name: str) -> str:
-    value = _take(attributes, name)
-    if not value:
-        raise RefusedError("not_an_event", f"{name} is {'missing' if value is None else 'empty'}")
-    return value
+def _bad_time(given: str) -> RefusedError:
+    return RefusedError("bad_time", f'{given[:60]} is not RFC 3339, such as "2026-03-03T12:00:00Z"')
 
 
-def _order_id(attributes: Attributes) -> UUID:
-    try:
-        order_id = _uuid.decode(attributes.pop("subject", _NULL))
-    except msgspec.ValidationError:
-        order_id = None
-    if order_id is None:
-        raise RefusedError("bad_subject", "subject must be the id of the order, a UUID")
-    return order_id
+def _with_leap_second(line: bytes, problem: str) -> StagedEvent:
+    """The event of a line that has a problem with its envelope, if that is only a leap second.
+
+    RFC 3339 has the 60th second of some minutes, Python has not: it is the first of the next minute.
+    """
+    if not problem.endswith("`$.time`"):
+        reason = "bad_subject" if problem.endswith("`$.subject`") else "not_an_event"
+        raise RefusedError(reason, problem)
+    attributes = _attributes.decode(line)
+    time = bytes(attributes["time"])
+    earlier, found = _LEAP_SECOND.subn(rb"\1:59", time)
+    if found:
+        attributes["time"] = msgspec.Raw(earlier)
+        event = parse(msgspec.json.encode(attributes))
+        if event.created_at is not None and event.created_at + 1000 <= _LATEST:
+            return event._replace(created_at=event.created_at + 1000)
+    raise _bad_time(time.decode(errors="replace"))
 
 
-def _created_at(attributes: Attributes) -> int | None:
-    given = attributes.pop("time", _NULL)
-    try:
-        at = _time.decode(given)
-    except msgspec.ValidationError:
-        at = _leap_second(bytes(given))
-    if at is None:
-        return None
-    if at.tzinfo is not None:
-        ms = to_ms(at)
-        if _EARLIEST <= ms <= _LATEST:
-            return ms
-    raise _bad_time(bytes(given))
+def _json_type(content_type: str) -> msgspec.Raw:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if not media_type.endswith(("/json", "+json")):
+        raise RefusedError("not_json_data", f"datacontenttype is {content_type[:100]!r}, not JSON")
+    return msgspec.Raw(msgspec.json.encode(content_type))
 
 
-def _leap_second(given: bytes) -> datetime:
-    """RFC 3339 has the 60th second of some minutes, Python has not: it is the first of the next one."""
-    earlier, found = _LEAP_SECOND.subn(rb"\1:59", given)
-    try:
-        if found and (at := _time.decode(earlier)):
-            return at + timedelta(seconds=1)
-    except (msgspec.ValidationError, OverflowError):
-        pass
-    raise _bad_time(given)
-
-
-def _bad_time(given: bytes) -> RefusedError:
-    return RefusedError(
-        "bad_time", f'{given[:60].decode(errors="replace")} is not RFC 3339, such as "2026-03-03T12:00:00Z"'
-    )
-
-
-def _data(attributes: Attributes) -> bytes:
-    """The payload as it came. ``datacontenttype`` stays if it says more than that this is JSON."""
-    if "data_base64" in attributes:
-        raise RefusedError("not_json_data", "the payload must be JSON in data, not data_base64")
-    content_type = _take(attributes, "datacontenttype")
-    if content_type not in (None, "application/json"):
-        media_type = content_type.partition(";")[0].strip().lower()
-        if not media_type.endswith(("/json", "+json")):
-            raise RefusedError("not_json_data", f"datacontenttype is {content_type[:100]!r}, not JSON")
-        attributes["datacontenttype"] = msgspec.Raw(msgspec.json.encode(content_type))
-    if "data" not in attributes:
-        raise RefusedError("bad_payload", "data is missing")
-    return bytes(attributes.pop("data"))
-
-
-def _schema_version(attributes: Attributes) -> int | None:
-    """The version of the payload; it becomes ``schema_version`` of the metadata, an integer."""
-    if "schema_version" in attributes:
-        raise RefusedError("not_an_event", "schema_version is no CloudEvents name: call it schemaversion")
-    given = bytes(attributes.pop("schemaversion", _NULL))
-    if given == b"null":
-        return None
-    integer = _INTEGER.fullmatch(given)
-    if integer is None:
+def _version(given: int | str) -> int:
+    """CloudEvents lets integers be given as a number or as a string."""
+    if not _VERSION.fullmatch(str(given)):
         raise RefusedError("bad_payload", "schemaversion must be a positive integer")
-    attributes["schema_version"] = msgspec.Raw(integer[1])
-    return int(integer[1])
-
-
-def _metadata(attributes: Attributes) -> str:
-    """What is left of the attributes, as JSON, so that nothing of an event is lost."""
-    kept = {name: value for name, value in attributes.items() if bytes(value) != b"null"}
-    for name, value in kept.items():
-        try:
-            _anything.decode(value)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise RefusedError("not_an_event", f"{name[:100]}: {error}") from None
-    return msgspec.json.encode(kept).decode()
+    return int(given)
