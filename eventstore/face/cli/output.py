@@ -6,6 +6,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 console = Console(highlight=False)
 progress_console = Console(stderr=True)
@@ -22,12 +23,21 @@ def complain(message: str) -> None:
 
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
     """Name and value, a line each; what is empty is left out."""
+    shown = {
+        name.replace("_", " "): _readable(value)
+        for name, value in fields.items()
+        if value not in (None, (), [], {})
+    }
+    if not console.is_terminal:  # nothing is cut or folded in a pipe
+        width = max(map(len, shown), default=0)
+        for line in ([title] if title else []) + [f"{name:{width}}  {text}" for name, text in shown.items()]:
+            typer.echo(line)
+        return
     table = Table(box=None, show_header=False, title=title, title_justify="left", pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, value in fields.items():
-        if value not in (None, (), [], {}):
-            table.add_row(name.replace("_", " "), _readable(value))
+    for name, text in shown.items():
+        table.add_row(name, Text(text))
     console.print(table)
 
 

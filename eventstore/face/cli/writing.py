@@ -1,16 +1,19 @@
 """append and show: one order at a time."""
 
+from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 import typer
 
 from eventstore.domain.payload import check
-from eventstore.domain.recorded import to_ms
+from eventstore.domain.recorded import RecordedEvent, to_ms
 from eventstore.face.cli.app import Json, OrderId, app, fail, open_store
 from eventstore.face.cli.output import print_fields, print_json
-from eventstore.face.times import parse_time
+from eventstore.face.times import as_text, describe_time, parse_time
 from eventstore.log.append import append_json
+from eventstore.readmodels.state import UnknownVersionError
 
 
 @app.command()
@@ -45,10 +48,46 @@ def append(
 
 
 @app.command()
-def show(order_id: OrderId, as_json: Json = False) -> None:
-    """Show the state of an order now, exact to the last append."""
+def show(
+    order_id: OrderId,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="What was true then (business time).")
+    ] = None,
+    known: Annotated[
+        str | None, typer.Option(metavar="TIME", help="As it was known then (recorded time).")
+    ] = None,
+    version: Annotated[int | None, typer.Option(help="Up to this version.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the state of an order: now, exact to the last append, or at a moment of its past.
+
+    A TIME is ISO 8601 (without a zone: UTC), a date (its start) or words such as "2 days ago".
+    """
+    at_time, known_time = (None if text is None else parse_time(text) for text in (at, known))
     with open_store() as store:
-        state = store.current(order_id)
-    if state is None:
-        raise fail(f"order {order_id} has no events")
-    print_json(state) if as_json else print_fields(msgspec.structs.asdict(state))
+        try:
+            state = store.state(order_id, at_time, known_time, version)
+        except UnknownVersionError as error:
+            raise fail(str(error)) from None
+        if state is None:
+            raise fail(_why_there_is_none(order_id, store.stream(order_id)[:version], at_time, known_time))
+    moments = {
+        name: as_text(moment) if as_json else describe_time(moment, text)
+        for name, moment, text in (("at", at_time, at), ("known", known_time, known))
+        if moment is not None and text is not None
+    }
+    shown = moments | msgspec.structs.asdict(state)
+    print_json(shown) if as_json else print_fields(shown)
+
+
+def _why_there_is_none(
+    order_id: UUID, events: list[RecordedEvent], at: datetime | None, known: datetime | None
+) -> str:
+    if not events:
+        return f"order {order_id} has no events"
+    if known is not None and known < events[0].recorded_at:
+        first = as_text(events[0].recorded_at)
+        return f"order {order_id} was not known at {as_text(known)}: its first event was recorded at {first}"
+    first = as_text(min(e.happened_at for e in events if known is None or e.recorded_at <= known))
+    when = as_text(at) if at else "that time"
+    return f"order {order_id} had no events at {when}: its first happened at {first}"
