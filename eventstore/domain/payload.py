@@ -66,7 +66,7 @@ def check(event_type: str, data: bytes, version: int = UNMARKED_VERSION) -> None
 
 
 def _check_amount(amount: object, version: int) -> None:
-    """As the log's constraint amount_is_a_string_that_fits_decimal_10_2, whatever the event type."""
+    """As the log's event_is_valid(), whatever the event type."""
     if version == 1:
         if not isinstance(amount, int) or isinstance(amount, bool) or abs(amount) >= 10**10:
             raise ValueError("amount of version 1 must be whole cents such as 1250 - at `$.amount`")
