@@ -120,6 +120,18 @@ def test_a_question_without_an_answer_is_one_line_and_exit_2(
     assert says in ran.err
 
 
+def test_a_refresh_keeps_states_of_long_streams_for_reads_to_start_from(cli: Cli, store: Store) -> None:
+    order = uuid4()
+    store.append(order, [OrderPaid(amount=Decimal("1.00"), currency="EUR")] * 250)
+    refreshed = cli("refresh", "--json").json["projections"]
+    assert refreshed["order_snapshots"]["orders"] == 1
+    assert refreshed["daily_order_metrics"]["rows"] == 2  # the payments in EUR, the order in no currency yet
+    with store.connection() as connection:
+        kept = connection.execute("SELECT count(*) FROM order_checkpoints").fetchone()
+    assert kept == (2,)
+    assert cli("show", order, "--version", 249, "--json").json["paid_amount"] == "249.00"
+
+
 def test_an_unknown_order_is_exit_2(cli: Cli) -> None:
     order = uuid4()
     for arguments, says in (((), "has no events"), (("--version", 1), "has no version 1: it has no events")):

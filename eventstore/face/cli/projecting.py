@@ -1,5 +1,6 @@
 """refresh, replay, promote, rollback: from the log to the read models."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -11,6 +12,8 @@ from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import console, print_fields, print_json, progress_console
 from eventstore.log.connection import Connection
 from eventstore.readmodels.candidate import candidate
+from eventstore.readmodels.customers import refresh_customers
+from eventstore.readmodels.metrics import refresh_daily_metrics
 from eventstore.readmodels.preview import Preview
 from eventstore.readmodels.preview import preview as preview_promotion
 from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding, Projection
@@ -19,16 +22,24 @@ from eventstore.readmodels.promote import promote as promote_candidate
 from eventstore.readmodels.refresh import refresh as refresh_projection
 from eventstore.readmodels.registry import PROJECTIONS, projection_named
 from eventstore.readmodels.replay import replay_bucket
+from eventstore.readmodels.snapshots import refresh_stale
+
+_DERIVED: dict[str, Callable[[Connection], Any]] = {
+    "order_snapshots": refresh_stale,
+    "customers": refresh_customers,
+    "daily_order_metrics": refresh_daily_metrics,
+}
 
 
 @app.command()
 def refresh(as_json: Json = False) -> None:
-    """Fold new events into orders and the other projections."""
+    """Fold new events into orders and the other projections, and into what is made from them."""
     with open_store() as store, store.connection() as connection:
         results = {projection.name: refresh_projection(connection, projection) for projection in PROJECTIONS}
+        derived = {name: bring_up_to_date(connection) for name, bring_up_to_date in _DERIVED.items()}
     orders = results[ORDERS.name]
     if as_json:
-        print_json(msgspec.structs.asdict(orders) | {"projections": results})
+        print_json(msgspec.structs.asdict(orders) | {"projections": results | derived})
         return
     for name, result in results.items():
         print_fields(
@@ -41,6 +52,8 @@ def refresh(as_json: Json = False) -> None:
             },
             title=name,
         )
+    for name, done in derived.items():
+        print_fields(msgspec.structs.asdict(done), title=name)
 
 
 @app.command()
