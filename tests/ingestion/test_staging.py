@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +15,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.ingestion import load
 from eventstore.ingestion.files import files_waiting
-from eventstore.ingestion.load import Ingested, ingest
+from eventstore.ingestion.load import ingest
 from eventstore.ingestion.rejects import retry as retry_rejects
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
@@ -42,14 +41,6 @@ def waiting_for_a_lock(connection: Connection, application: str) -> bool:
     return row is not None and row[0] > 0
 
 
-@contextmanager
-def loading(url: str, path: Path) -> Iterator[Callable[[], Ingested]]:
-    """A load in another thread; the value waits for its end and returns its result."""
-    with ThreadPoolExecutor() as pool:
-        future = pool.submit(ingest, url, [path])
-        yield lambda: future.result(timeout=60)
-
-
 def streams(connection: Connection) -> dict[UUID, list[str]]:
     """The source ids of each order by version; fails where versions have gaps or ids do not rise."""
     found: dict[UUID, list[str]] = {}
@@ -70,11 +61,12 @@ def test_a_load_waits_for_an_open_append_to_one_of_its_orders_and_counts_on_from
     orders = sorted(uuid4() for _ in range(5))
     path = tmp_path / "events.ndjson"
     path.write_bytes(b"\n".join(event(subject=order, id=str(n)) for n in range(2) for order in orders))
-    with open_connection(database_url) as other, loading(database_url, path) as loaded:
+    with open_connection(database_url) as other, ThreadPoolExecutor() as pool:
         with other.transaction():
             append_json(other, orders[2], [PAID | {"source": "/live", "source_id": "live"}])
+            loaded = pool.submit(ingest, database_url, [path])
             until(lambda: waiting_for_a_lock(connection, "eventstore ingest"))
-        assert loaded().appended == 10
+        assert loaded.result(timeout=60).appended == 10
     assert streams(connection) == {
         order: ["live", "0", "1"] if order == orders[2] else ["0", "1"] for order in orders
     }
@@ -94,11 +86,12 @@ def test_an_event_that_a_live_writer_appends_meanwhile_is_a_duplicate(
         "source": same["source"],
         "source_id": "2",
     }
-    with open_connection(database_url) as other, loading(database_url, path) as loaded:
+    with open_connection(database_url) as other, ThreadPoolExecutor() as pool:
         with other.transaction():
             append_json(other, order, [live])
+            loaded = pool.submit(ingest, database_url, [path])
             until(lambda: waiting_for_a_lock(connection, "eventstore ingest"))
-        done = loaded()
+        done = loaded.result(timeout=60)
     assert (done.appended, done.duplicates, done.rejected) == (3, 1, 0)
     assert streams(connection) == {order: ["2", "0", "1", "3"]}
 
@@ -109,13 +102,14 @@ def test_a_deadlock_with_a_live_transaction_is_tried_again(
     first, second = sorted(uuid4() for _ in range(2))
     path = tmp_path / "events.ndjson"
     path.write_bytes(event(subject=first, id="1") + b"\n" + event(subject=second, id="2"))
-    with open_connection(database_url) as other, loading(database_url, path) as loaded:
+    with open_connection(database_url) as other, ThreadPoolExecutor() as pool:
         other.execute("SET deadlock_timeout = '30s'")  # so that the load is the one to give way
         with other.transaction():
             append_json(other, second, [PAID])
+            loaded = pool.submit(ingest, database_url, [path])
             until(lambda: waiting_for_a_lock(connection, "eventstore ingest"))
             append_json(other, first, [PAID])  # the load has claimed it and waits for us
-        assert loaded().appended == 2
+        assert loaded.result(timeout=60).appended == 2
     assert streams(connection) == {first: [None, "1"], second: [None, "2"]}
 
 
