@@ -119,6 +119,5 @@ def _conflict(event: StagedEvent) -> str:
 
 def _message(error: psycopg.Error) -> str:
     diag = error.diag
-    if diag.constraint_name:
-        return diag.constraint_name.replace("_", " ")
-    return ". ".join(part for part in (diag.message_primary, diag.message_detail) if part) or str(error)
+    detail = None if diag.constraint_name else diag.message_detail  # of a constraint it is the whole row
+    return ". ".join(part for part in (diag.message_primary, detail) if part) or str(error)

@@ -368,9 +368,8 @@ def test_only_the_events_that_the_database_refuses_are_left_out(
         *((number, "refused_by_database") for number in (1, 18, 19, 100)),
         (101, "not_json"),
     ]
-    assert connection.execute("SELECT DISTINCT detail FROM rejects WHERE line < 101").fetchall() == [
-        ("no dollars",)
-    ]
+    [(detail,)] = connection.execute("SELECT detail FROM rejects WHERE line = 1").fetchall()
+    assert 'violates check constraint "no_dollars"' in detail
 
 
 def test_counts_per_file_and_reason_add_up(connection: Connection, event: Make, tmp_path: Path) -> None:

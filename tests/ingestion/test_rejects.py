@@ -146,7 +146,8 @@ def test_a_retry_leaves_out_only_what_the_database_refuses(
     connection.execute("ALTER TABLE order_events DROP CONSTRAINT shut")
     assert counts(retry(connection)) == (2, 1, 0, 1)
     [left] = list_rejects(connection)
-    assert (left.line, left.reason, left.detail) == (1, "refused_by_database", "closed")
+    assert (left.line, left.reason) == (1, "refused_by_database")
+    assert 'violates check constraint "closed"' in left.detail
 
 
 def test_details_that_a_text_of_postgresql_cannot_hold_are_stored_readably(
