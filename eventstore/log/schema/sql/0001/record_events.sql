@@ -56,6 +56,8 @@ BEGIN
                 expected_version := NULL;  -- compared; the order is ours now
                 EXIT;
             END IF;
+            -- Somebody else was faster. From now on one after the other, or all that wait would try at each commit.
+            PERFORM pg_advisory_xact_lock(17749, uuid_hash(stream));
         END LOOP;
     END LOOP;
 END $body$;
