@@ -1,6 +1,7 @@
 """Daily snapshots: what they hold, when they are stale, and what they save a read."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ from eventstore.domain.events import OrderShipped
 from eventstore.domain.order import RULES_1, OrderState, Rules
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.append import append_json
+from eventstore.log.connection import open_connection
 from eventstore.readmodels import snapshots
 from eventstore.readmodels.customers import refresh_customers
 from eventstore.readmodels.metrics import refresh_daily_metrics
@@ -236,11 +238,30 @@ def test_without_built_days_a_refresh_keeps_states_of_long_streams_only(
     assert rules.folds_for(lambda: state(connection, long)) == 5
 
 
+def test_a_late_event_in_a_long_stream_replaces_the_checkpoints_after_it(
+    connection: Database, rules: CountingRules
+) -> None:
+    order = uuid4()
+    append_json(connection, order, [paid(MONDAY, hour) for hour in range(20) for _ in range(15)])
+    refresh_stale(connection)
+    append_json(connection, order, [shipped(MONDAY, hour=10)])
+    assert refresh_stale(connection).orders == 1
+    found = state(connection, order)
+    assert found is not None
+    assert (found.status, found.paid_amount) == ("Shipped", Decimal("300.00"))
+    kept = connection.execute(
+        "SELECT events, status FROM order_checkpoints WHERE order_id = %s ORDER BY events", (order,)
+    ).fetchall()
+    assert kept == [(100, "Paid"), (200, "Shipped"), (300, "Shipped")]
+
+
 def test_a_read_passes_a_stale_snapshot_over(connection: Database, rules: CountingRules) -> None:
     order = uuid4()
     append_json(connection, order, [paid(MONDAY), paid(TUESDAY), paid(WEDNESDAY)])
     build_snapshots(connection, MONDAY, WEDNESDAY)
     assert rules.folds_for(lambda: state(connection, order)) == 0
+    for end_of_monday in (datetime(2026, 3, 2, 23, 59, 59, 999_000), datetime(2026, 3, 3, 11)):
+        assert rules.folds_for(lambda at=end_of_monday: state(connection, order, at=at)) == 0  # type: ignore[misc]
     append_json(connection, order, [shipped(TUESDAY, hour=1)])
     assert rules.folds_for(lambda: state(connection, order)) == 3  # from Monday's, which is still good
     found = state(connection, order)
@@ -388,3 +409,33 @@ def test_the_projecting_role_may_build_and_the_reading_role_may_ask(connection: 
         connection.execute(f"SELECT * FROM {source}")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("DELETE FROM order_snapshots")
+
+
+def test_builds_and_refreshes_at_once_take_turns(connection: Database, database_url: str) -> None:
+    orders = [uuid4() for _ in range(20)]
+    for order in orders:
+        append_json(connection, order, [paid(MONDAY), paid(WEDNESDAY)])
+
+    def build() -> None:
+        with open_connection(database_url) as other:
+            build_snapshots(other, MONDAY, WEDNESDAY)
+
+    def append_late() -> None:
+        with open_connection(database_url) as other:
+            for order in orders:
+                append_json(other, order, [shipped(TUESDAY)])
+                refresh_stale(other)
+
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(work) for work in (build, append_late, build, append_late)]:
+            done.result()
+    refresh_stale(connection)
+    assert stale_days(connection) == []
+    rows = connection.execute(
+        "SELECT day, status, version, count(*) FROM order_snapshots GROUP BY 1, 2, 3 ORDER BY 1"
+    )
+    assert rows.fetchall() == [
+        (MONDAY, "Paid", 1, 20),
+        (TUESDAY, "Shipped", 4, 20),
+        (WEDNESDAY, "Shipped", 4, 20),
+    ]
