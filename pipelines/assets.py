@@ -57,19 +57,9 @@ def order_events(
         )
 
 
-_DESCRIPTIONS = {
-    "orders": "The current state of each order: the fold of its events in the order of their business time.",
-    "order_history": "Every state that an order was in: when it was so, and from when to when we knew it so.",
-}
-
 REPLAYS = {projection.name: replay_asset(projection, order_events) for projection in PROJECTIONS}
 LIVE = {
-    projection.name: live_asset(
-        projection,
-        order_events,
-        REPLAYS[projection.name],
-        _DESCRIPTIONS.get(projection.name, "A projection of the log."),
-    )
+    projection.name: live_asset(projection, order_events, REPLAYS[projection.name])
     for projection in PROJECTIONS
 }
 orders, orders_replay = LIVE["orders"], REPLAYS["orders"]

@@ -1,24 +1,19 @@
-"""Asset checks: what a person should know about the data although the run succeeded."""
+"""Asset checks of one asset: what a person should know about the data although the run succeeded."""
 
 import time
 
 import dagster as dg
 
 from eventstore.ingestion.load import files_waiting
-from eventstore.readmodels.candidate import candidate
 from eventstore.readmodels.history_overlaps import overlaps as find_overlaps
-from eventstore.readmodels.lag import lag_of
-from eventstore.readmodels.preview import preview as preview_promotion
-from eventstore.readmodels.preview_report import as_markdown
-from eventstore.readmodels.projection import BUCKETS, ORDERS
-from eventstore.readmodels.watermark import watermark
+from eventstore.readmodels.registry import PROJECTIONS
 from eventstore.server import settings
-from pipelines.assets import LIVE, order_events, orders, orders_replay
+from pipelines.assets import LIVE, order_events, orders
 from pipelines.metadata import count_by
+from pipelines.projection_checks import checks_of
 from pipelines.resources import EventStore
 
 order_history = LIVE["order_history"]
-_MAX_LAG_S = 120
 _MAX_WAIT_S = 600
 _MAX_ODD_SHARE = 0.1
 
@@ -63,50 +58,6 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset=orders)
-def lag(store: EventStore) -> dg.AssetCheckResult:
-    """Warns when events have been waiting for minutes: usually an append that somebody left open."""
-    with store.connect() as connection:
-        found = lag_of(connection, watermark(connection, ORDERS))
-        holders = connection.execute(
-            "SELECT pid, role, application_name, open_since FROM horizon_holders() ORDER BY open_since"
-        ).fetchall()
-    return dg.AssetCheckResult(
-        passed=found.seconds <= _MAX_LAG_S,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{found.events} events wait, the oldest for {found.seconds:.0f} s.",
-        metadata={
-            "lag_events": found.events,
-            "lag_seconds": found.seconds,
-            "open_appends": [
-                f"pid {pid} ({role}, {name}) since {since:%Y-%m-%d %H:%M:%S} UTC"
-                for pid, role, name, since in holders
-            ],
-        },
-    )
-
-
-@dg.asset_check(asset=orders)
-def fold_version(store: EventStore) -> dg.AssetCheckResult:
-    """Fails while the live table was folded by other rules than this code's."""
-    with store.connect() as connection:
-        row = connection.execute(
-            "SELECT fold_version FROM projections WHERE name = %s", (ORDERS.name,)
-        ).fetchone()
-    live = row[0] if row else None
-    same = live in (None, ORDERS.fold_version)
-    return dg.AssetCheckResult(
-        passed=same,
-        description=(
-            f"Folded by rules {ORDERS.fold_version}."
-            if same
-            else f"Folded by rules {live}, the code has rules {ORDERS.fold_version}: replay all "
-            "of the group orders (Materialize all)."
-        ),
-        metadata={"live": str(live), "code": ORDERS.fold_version},
-    )
-
-
-@dg.asset_check(asset=orders)
 def anomalies(store: EventStore) -> dg.AssetCheckResult:
     """Counts the orders whose events contradict each other; warns when they are more than one in ten."""
     with store.connect() as connection:
@@ -123,25 +74,6 @@ def anomalies(store: EventStore) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{odd} of {total} orders are odd.",
         metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts)},
-    )
-
-
-@dg.asset_check(asset=orders)
-def quarantined(store: EventStore) -> dg.AssetCheckResult:
-    """Fails while the rules fail on an event of an order: its row stays as it was, the others go on."""
-    with store.connect() as connection:
-        poisoned = connection.execute(
-            "SELECT order_id, error FROM quarantine WHERE projection = %s ORDER BY since LIMIT 100",
-            (ORDERS.name,),
-        ).fetchall()
-    return dg.AssetCheckResult(
-        passed=not poisoned,
-        description=(
-            f"{len(poisoned)} orders are set aside: mend the rule; the next refresh folds them again."
-            if poisoned
-            else "The rules fail on no event."
-        ),
-        metadata={"orders": {str(order_id): error for order_id, error in poisoned}},
     )
 
 
@@ -167,31 +99,6 @@ def unknown_events(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=orders_replay)
-def preview(store: EventStore) -> dg.AssetCheckResult:
-    """What the promotion of the replay would change. Under unchanged rules it must be nothing."""
-    with store.connect() as connection:
-        found = preview_promotion(connection)
-        if found is None:
-            stands = candidate(connection, ORDERS)
-            return dg.AssetCheckResult(
-                passed=True, description=f"{stands.buckets} of {BUCKETS} buckets stand; compared when all do."
-            )
-    new_rules = found.live_version != found.candidate_version
-    return dg.AssetCheckResult(
-        passed=new_rules or not found.differences,
-        description=(
-            f"{found.added} orders would be added, {found.changed} changed, {found.gone} gone "
-            f"(rules {found.live_version} -> {found.candidate_version})."
-        ),
-        metadata={
-            "preview": dg.MetadataValue.md(as_markdown(found)),
-            "differences": found.differences,
-            "watermark": str(found.watermark),
-        },
-    )
-
-
 @dg.asset_check(asset=order_history)
 def overlaps(store: EventStore) -> dg.AssetCheckResult:
     """Fails where the history says two things of one order at one moment, as known at one time."""
@@ -208,4 +115,11 @@ def overlaps(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-ALL = [rejects, files_left, lag, fold_version, anomalies, quarantined, unknown_events, preview, overlaps]
+ALL = [
+    rejects,
+    files_left,
+    *(check for projection in PROJECTIONS for check in checks_of(projection)),
+    anomalies,
+    unknown_events,
+    overlaps,
+]

@@ -63,17 +63,14 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
 
 
 def live_asset(
-    projection: Projection[Any],
-    log: dg.AssetsDefinition,
-    replay: dg.AssetsDefinition,
-    description: str,
+    projection: Projection[Any], log: dg.AssetsDefinition, replay: dg.AssetsDefinition
 ) -> dg.AssetsDefinition:
     """`<name>`: the live table. A run promotes a finished replay, if there is one, then folds new events."""
 
     @dg.asset(
         name=projection.name,
-        description=f"{description}\n\nA run promotes a finished replay, if there is one, then folds the "
-        "events since the watermark.",
+        description=f"{projection.description}\n\nA run promotes a finished replay, if there is one, "
+        "then folds the events since the watermark.",
         group_name=projection.name,
         kinds={"python", "postgres"},
         owners=OWNERS,

@@ -96,6 +96,7 @@ def _apply_difference(connection: Connection, projection: Projection[Any]) -> tu
 
 HISTORY = Projection(
     name="order_history",
+    description="Every state that an order was in: when it was so, and from when to when we knew it so.",
     initial=ORDERS.initial,
     foldings=ORDERS.foldings,
     layout=Layout(

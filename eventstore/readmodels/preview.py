@@ -56,11 +56,16 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def preview(
-    connection: Connection, projection: Projection[Any] = ORDERS, *, folding: Folding | None = None
+    connection: Connection,
+    projection: Projection[Any] = ORDERS,
+    *,
+    folding: Folding | None = None,
+    sample: int = SAMPLE,
 ) -> Preview | None:
     """Bring the live table and the candidate to the same watermark and compare them.
 
-    None without a complete candidate by ``folding``, by default the current rules.
+    ``sample`` limits the orders that are shown before and after. None without a complete candidate by
+    ``folding``, by default the current rules.
     """
     folding = folding or projection.current
     refresh(connection, projection)
@@ -83,7 +88,7 @@ def preview(
             quarantined=counts.pop("quarantined"),
             columns={column: count for column, count in counts.items() if count},
             totals=_totals(connection, projection),
-            sample=_sample(connection, projection),
+            sample=_sample(connection, projection, sample),
         )
 
 
@@ -162,13 +167,13 @@ def _totals(connection: Connection, projection: Projection[Any]) -> list[Total]:
     return totals
 
 
-def _sample(connection: Connection, projection: Projection[Any]) -> list[Difference]:
+def _sample(connection: Connection, projection: Projection[Any], limit: int) -> list[Difference]:
     rows = connection.execute(
         sql.SQL(
             "SELECT coalesce(o.order_id, c.order_id), to_jsonb(o), to_jsonb(c) "
             "FROM {live} o FULL JOIN {candidate} c ON c.order_id = o.order_id "
             "WHERE ({live_row}) IS DISTINCT FROM ({new_row}) AND {differs} ORDER BY 1 LIMIT {limit}"
-        ).format(limit=SAMPLE, **_names(projection))
+        ).format(limit=limit, **_names(projection))
     ).fetchall()
     return [_difference(order_id, before, after, _compared(projection)) for order_id, before, after in rows]
 

@@ -65,9 +65,14 @@ class Projection(Generic[S]):
     """
 
     name: str
+    description: str  #: one sentence for the catalog
     initial: Callable[[UUID], S]
     foldings: tuple[Folding, ...]
     layout: Layout | None = None  #: None: one row per order
+
+    @property
+    def row_per_order(self) -> bool:
+        return self.layout is None
 
     @property
     def current(self) -> Folding:
@@ -106,4 +111,9 @@ def _new_order(order_id: UUID) -> OrderState:
     return OrderState(order_id=order_id)
 
 
-ORDERS = Projection(name="orders", initial=_new_order, foldings=ORDER_RULES)
+ORDERS = Projection(
+    name="orders",
+    description="The current state of each order: the fold of its events by (created_at, version).",
+    initial=_new_order,
+    foldings=ORDER_RULES,
+)

@@ -14,7 +14,7 @@ from eventstore.log.connection import Connection
 from eventstore.readmodels.candidate import candidate
 from eventstore.readmodels.customers import refresh_customers
 from eventstore.readmodels.metrics import refresh_daily_metrics
-from eventstore.readmodels.preview import Preview
+from eventstore.readmodels.preview import SAMPLE, Preview
 from eventstore.readmodels.preview import preview as preview_promotion
 from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding, Projection
 from eventstore.readmodels.promote import Promoted, promotion_policy, set_promotion_policy
@@ -24,6 +24,7 @@ from eventstore.readmodels.registry import PROJECTIONS, projection_named
 from eventstore.readmodels.replay import replay_bucket
 from eventstore.readmodels.snapshots import refresh_stale
 
+ProjectionName = Annotated[str, typer.Argument(metavar="[PROJECTION]", help="Which projection.")]
 _DERIVED: dict[str, Callable[[Connection], Any]] = {
     "order_snapshots": refresh_stale,
     "customers": refresh_customers,
@@ -58,23 +59,26 @@ def refresh(as_json: Json = False) -> None:
 
 @app.command()
 def replay(
-    name: Annotated[str, typer.Argument(metavar="[PROJECTION]", help="Which projection.")] = ORDERS.name,
+    name: ProjectionName = ORDERS.name,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what the replay would change; promote nothing.")
     ] = False,
+    sample: Annotated[
+        int, typer.Option(min=0, help="How many orders --preview shows before and after.")
+    ] = SAMPLE,
     as_json: Json = False,
 ) -> None:
     """Fold the whole log again and put the result in the place of the live table, in one step."""
     projection = _projection(name)
-    if preview and projection is not ORDERS:
-        raise fail("only orders has a preview")
+    if preview and not projection.row_per_order:
+        raise fail(f"{name} has no preview: it has several rows per order")
     with open_store() as store, store.connection() as connection:
         replayed = _replay(connection, projection, projection.current, held=preview, quiet=as_json)
         if preview:
-            found = preview_promotion(connection)
+            found = preview_promotion(connection, projection, sample=sample)
             if found is None:
                 raise fail("another replay got in between: run it again", 1)
-            print_json(found) if as_json else _print_preview(found)
+            print_json(found) if as_json else _print_preview(found, projection)
             return
         promoted = promote_candidate(connection, projection, by_hand=True)
         watermark = refresh_projection(connection, projection).watermark
@@ -83,15 +87,17 @@ def replay(
 
 
 @app.command()
-def promote(as_json: Json = False) -> None:
-    """Make a complete replay, for example of `replay --preview`, the orders table."""
+def promote(name: ProjectionName = ORDERS.name, as_json: Json = False) -> None:
+    """Make a complete replay, for example of `replay --preview`, the live table."""
+    projection = _projection(name)
     with open_store() as store, store.connection() as connection:
-        promoted = promote_candidate(connection, by_hand=True)
+        promoted = promote_candidate(connection, projection, by_hand=True)
         if promoted is None:
-            found = candidate(connection, ORDERS)
+            found = candidate(connection, projection)
             raise fail(
                 f"nothing to promote: {found.buckets} of {BUCKETS} buckets stand by rules "
-                f"{ORDERS.fold_version}, {found.others} by others; run `eventstore replay --preview`",
+                f"{projection.fold_version}, {found.others} by others; "
+                f"run `eventstore replay{_argument(projection)} --preview`",
                 1,
             )
     print_json(promoted) if as_json else print_fields(_difference(promoted))
@@ -100,33 +106,36 @@ def promote(as_json: Json = False) -> None:
 @app.command()
 def promotion(
     policy: Annotated[str | None, typer.Argument(metavar="[auto|manual]", help="The new policy.")] = None,
+    name: ProjectionName = ORDERS.name,
     as_json: Json = False,
 ) -> None:
     """Show or set who promotes a complete replay: the next refresh (auto) or a person (manual)."""
+    projection = _projection(name)
     with open_store() as store, store.connection() as connection:
         if policy is not None:
             try:
-                set_promotion_policy(connection, policy)
+                set_promotion_policy(connection, policy, projection)
             except ValueError as error:
                 raise fail(str(error)) from None
-        now = {"promotion": promotion_policy(connection)}
+        now = {"promotion": promotion_policy(connection, projection)}
     print_json(now) if as_json else print_fields(now)
 
 
 @app.command()
-def rollback(as_json: Json = False) -> None:
+def rollback(name: ProjectionName = ORDERS.name, as_json: Json = False) -> None:
     """Replay by the rules before the current ones and promote that."""
-    if len(ORDERS.foldings) < 2:
+    projection = _projection(name)
+    if len(projection.foldings) < 2:
         raise fail(
-            f"this release knows only the rules {ORDERS.fold_version}: install the release before it and run "
-            "`eventstore replay` there",
+            f"this release knows only the rules {projection.fold_version}: install the release before it "
+            f"and run `eventstore replay{_argument(projection)}` there",
             1,
         )
-    before = ORDERS.foldings[-2]
+    before = projection.foldings[-2]
     with open_store() as store, store.connection() as connection:
-        replayed = _replay(connection, ORDERS, before, held=True, quiet=as_json)
-        promoted = promote_candidate(connection, by_hand=True, folding=before)
-        watermark = refresh_projection(connection).watermark
+        replayed = _replay(connection, projection, before, held=True, quiet=as_json)
+        promoted = promote_candidate(connection, projection, by_hand=True, folding=before)
+        watermark = refresh_projection(connection, projection).watermark
     result = {"rules": before.version} | replayed | _difference(promoted) | {"watermark": watermark}
     print_json(result) if as_json else print_fields(result)
 
@@ -136,6 +145,11 @@ def _projection(name: str) -> Projection[Any]:
         return projection_named(name)
     except ValueError as error:
         raise fail(str(error)) from None
+
+
+def _argument(projection: Projection[Any]) -> str:
+    """What follows the command that means this projection."""
+    return "" if projection is ORDERS else f" {projection.name}"
 
 
 def _replay(
@@ -173,7 +187,7 @@ def _difference(promoted: Promoted | None) -> dict[str, Any]:
     return {"added": promoted.added, "changed": promoted.changed, "gone": promoted.gone}
 
 
-def _print_preview(found: Preview) -> None:
+def _print_preview(found: Preview, projection: Projection[Any]) -> None:
     print_fields(
         {
             "rules": f"{found.live_version} -> {found.candidate_version}",
@@ -200,7 +214,7 @@ def _print_preview(found: Preview) -> None:
     for table in (columns, totals, pairs):
         if table.row_count:
             console.print(table, markup=False)
-    console.print("Nothing is promoted yet: `eventstore promote` does.")
+    console.print(f"Nothing is promoted yet: `eventstore promote{_argument(projection)}` does.")
 
 
 def _values(values: dict[str, Any] | None) -> str:

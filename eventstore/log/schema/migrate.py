@@ -52,14 +52,3 @@ def current(url: str) -> str | None:
             return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
-
-
-def run_sql(connection: Connection, revision: str, *names: str) -> None:
-    """Execute files of ``sql/<revision>``, in the order given, exactly as they are."""
-    for name in names:
-        sql = (_HERE / "sql" / revision / f"{name}.sql").read_text(encoding="utf-8")
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(sql)
-        finally:
-            cursor.close()

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from eventstore.log.schema.migrate import run_sql
+from eventstore.log.schema.steps import create_candidate, run_sql
 
 revision = "0001"
 down_revision = None
@@ -35,3 +35,4 @@ def upgrade() -> None:
         "roles",
         "consumers",
     )
+    create_candidate(op.get_bind(), "orders")

@@ -28,13 +28,3 @@ COMMENT ON COLUMN orders.unknown_events IS
     'event types of newer writers that the rules did not know; the order is folded again once they do';
 COMMENT ON COLUMN orders.fold_version IS 'null: the rules that the projections row names; else the rules of this row';
 COMMENT ON COLUMN orders.last_event_at IS 'business time of the latest event folded';
-
--- What a replay builds, beside the live table and in the same buckets as the log.
-CREATE TABLE orders_candidate (LIKE orders INCLUDING ALL) PARTITION BY HASH (order_id);
-DO $$
-BEGIN
-    FOR bucket IN 0..15 LOOP
-        EXECUTE format('CREATE TABLE orders_candidate_%s PARTITION OF orders_candidate
-                        FOR VALUES WITH (MODULUS 16, REMAINDER %s)', lpad(bucket::text, 2, '0'), bucket);
-    END LOOP;
-END $$;

@@ -35,22 +35,18 @@ GRANT EXECUTE ON FUNCTION open_staging, append_staged TO eventstore_ingester;
 GRANT SELECT, INSERT, UPDATE ON rejects, ingested_files TO eventstore_ingester;
 
 -- Readers read the log, follow it and query the read models.
-GRANT SELECT ON order_events, orders, orders_candidate, projections, replay_buckets, quarantine, feed_horizon, rejects,
+GRANT SELECT ON order_events, projections, replay_buckets, quarantine, feed_horizon, rejects,
                 ingested_files TO eventstore_reader, eventstore_projector;
 GRANT EXECUTE ON FUNCTION publish_horizon, horizon_ms, read_events, horizon_holders, clock_ms, uuidv7_ms,
                           uuidv7_counter, uuidv7_ceiling, recorded_at, business_time, order_bucket
     TO eventstore_reader, eventstore_projector;
 
 -- Projectors write the read models, never the log.
-GRANT INSERT, UPDATE, DELETE ON orders, projections, replay_buckets, quarantine TO eventstore_projector;
-GRANT INSERT, UPDATE, DELETE, TRUNCATE ON orders_candidate TO eventstore_projector;
+GRANT INSERT, UPDATE, DELETE ON projections, replay_buckets, quarantine TO eventstore_projector;
 DO $$
 DECLARE
     bucket_table regclass;
 BEGIN
-    FOR bucket_table IN SELECT relid FROM pg_partition_tree('orders_candidate') LOOP
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s TO eventstore_projector', bucket_table);
-    END LOOP;
     FOR bucket_table IN SELECT relid FROM pg_partition_tree('order_events') LOOP
         EXECUTE format('GRANT SELECT ON %s TO eventstore_reader, eventstore_projector', bucket_table);
     END LOOP;

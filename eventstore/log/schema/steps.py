@@ -1,0 +1,94 @@
+"""Steps that migrations have in common."""
+
+from pathlib import Path
+
+from psycopg import sql
+from sqlalchemy import Connection
+
+_HERE = Path(__file__).parent
+_BUCKETS = 16
+#: The tables that hold states of orders, whose columns are those of `orders`, and others.
+_TABLES_OF_STATES = (
+    "orders",
+    "orders_candidate",
+    "order_history",
+    "order_history_candidate",
+    "order_snapshots",
+    "order_checkpoints",
+)
+
+
+def run_sql(connection: Connection, revision: str, *names: str) -> None:
+    """Execute files of ``sql/<revision>``, in the order given, exactly as they are."""
+    for name in names:
+        _execute(connection, (_HERE / "sql" / revision / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+def add_order_column(connection: Connection, name: str, definition: str) -> None:
+    """Add a column to `orders` and to every table and function that shows an order at another time.
+
+    ``definition`` is what SQL wants after the name: ``timestamptz``, or ``int NOT NULL DEFAULT 0``. The rows
+    that are there have the default until a replay is promoted, so a new version of the rules goes with it.
+    """
+    for table in _TABLES_OF_STATES:
+        _execute(
+            connection,
+            sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
+                sql.Identifier(table), sql.Identifier(name), sql.SQL(definition)
+            ),
+        )
+    create_as_of_functions(connection)
+
+
+def create_as_of_functions(connection: Connection) -> None:
+    """Create `orders_as_of` and `order_as_of`, or create them anew with the columns that `orders` has now."""
+    columns = _execute(
+        connection,
+        "SELECT string_agg(format('h.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute "
+        "WHERE attrelid = 'orders'::regclass AND attnum > 0 AND NOT attisdropped",
+    )
+    for name in ("orders_as_of", "order_as_of"):
+        body = (_HERE / "sql" / "0002" / f"{name}.sql").read_text(encoding="utf-8")
+        _execute(connection, body.replace("/* columns of orders */", columns))
+
+
+def create_candidate(connection: Connection, table: str) -> None:
+    """Create `<table>_candidate`, which a replay of a projection fills, in the same buckets as the log.
+
+    ``table`` has the primary key ``order_id``. Readers may read both tables, the projector may write them.
+    """
+    names = {"table": sql.Identifier(table), "candidate": sql.Identifier(f"{table}_candidate")}
+    _execute(
+        connection,
+        sql.SQL(
+            "CREATE TABLE {candidate} (LIKE {table} INCLUDING ALL) PARTITION BY HASH (order_id);"
+            "GRANT SELECT ON {table}, {candidate} TO eventstore_reader, eventstore_projector;"
+            "GRANT INSERT, UPDATE, DELETE ON {table} TO eventstore_projector;"
+            "GRANT INSERT, UPDATE, DELETE, TRUNCATE ON {candidate} TO eventstore_projector"
+        ).format(**names),
+    )
+    for bucket in range(_BUCKETS):
+        _execute(
+            connection,
+            sql.SQL(
+                "CREATE TABLE {bucket} PARTITION OF {candidate} "
+                "FOR VALUES WITH (MODULUS {buckets}, REMAINDER {remainder});"
+                "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {bucket} TO eventstore_projector"
+            ).format(
+                bucket=sql.Identifier(f"{table}_candidate_{bucket:02d}"),
+                buckets=_BUCKETS,
+                remainder=bucket,
+                **names,
+            ),
+        )
+
+
+def _execute(connection: Connection, statement: str | sql.Composable) -> str:
+    """Execute; returns the first value of the answer, where there is one."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(statement)
+        row = cursor.fetchone() if cursor.description else None
+    finally:
+        cursor.close()
+    return str(row[0]) if row else ""

@@ -1,0 +1,107 @@
+"""The asset checks that every projection has."""
+
+from typing import Any
+
+import dagster as dg
+
+from eventstore.readmodels.candidate import candidate
+from eventstore.readmodels.lag import lag_of
+from eventstore.readmodels.preview import preview as preview_promotion
+from eventstore.readmodels.preview_report import as_markdown
+from eventstore.readmodels.projection import BUCKETS, Projection
+from eventstore.readmodels.watermark import watermark
+from pipelines.resources import EventStore
+
+_MAX_LAG_S = 120
+
+
+def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
+    """The checks of `<name>` and, where the table has a row per order, of `<name>_replay`."""
+    asset = projection.name
+
+    @dg.asset_check(asset=asset)
+    def lag(store: EventStore) -> dg.AssetCheckResult:
+        """Warns when events have been waiting for minutes: usually an append that somebody left open."""
+        with store.connect() as connection:
+            found = lag_of(connection, watermark(connection, projection))
+            holders = connection.execute(
+                "SELECT pid, role, application_name, open_since FROM horizon_holders() ORDER BY open_since"
+            ).fetchall()
+        return dg.AssetCheckResult(
+            passed=found.seconds <= _MAX_LAG_S,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{found.events} events wait, the oldest for {found.seconds:.0f} s.",
+            metadata={
+                "lag_events": found.events,
+                "lag_seconds": found.seconds,
+                "open_appends": [
+                    f"pid {pid} ({role}, {name}) since {since:%Y-%m-%d %H:%M:%S} UTC"
+                    for pid, role, name, since in holders
+                ],
+            },
+        )
+
+    @dg.asset_check(asset=asset)
+    def fold_version(store: EventStore) -> dg.AssetCheckResult:
+        """Fails while the live table was folded by other rules than this code's."""
+        with store.connect() as connection:
+            row = connection.execute(
+                "SELECT fold_version FROM projections WHERE name = %s", (projection.name,)
+            ).fetchone()
+        live = row[0] if row else None
+        same = live in (None, projection.fold_version)
+        return dg.AssetCheckResult(
+            passed=same,
+            description=(
+                f"Folded by rules {projection.fold_version}."
+                if same
+                else f"Folded by rules {live}, the code has rules {projection.fold_version}: replay all "
+                f"of the group {asset} (Materialize all)."
+            ),
+            metadata={"live": str(live), "code": projection.fold_version},
+        )
+
+    @dg.asset_check(asset=asset)
+    def quarantined(store: EventStore) -> dg.AssetCheckResult:
+        """Fails while the rules fail on an event of an order: its row stays as it was, the others go on."""
+        with store.connect() as connection:
+            poisoned = connection.execute(
+                "SELECT order_id, error FROM quarantine WHERE projection = %s ORDER BY since LIMIT 100",
+                (projection.name,),
+            ).fetchall()
+        return dg.AssetCheckResult(
+            passed=not poisoned,
+            description=(
+                f"{len(poisoned)} orders are set aside: mend the rule; the next refresh folds them again."
+                if poisoned
+                else "The rules fail on no event."
+            ),
+            metadata={"orders": {str(order_id): error for order_id, error in poisoned}},
+        )
+
+    @dg.asset_check(asset=f"{asset}_replay")
+    def preview(store: EventStore) -> dg.AssetCheckResult:
+        """What the promotion of the replay would change. Under unchanged rules it must be nothing."""
+        with store.connect() as connection:
+            found = preview_promotion(connection, projection)
+            if found is None:
+                stands = candidate(connection, projection)
+                return dg.AssetCheckResult(
+                    passed=True,
+                    description=f"{stands.buckets} of {BUCKETS} buckets stand; compared when all do.",
+                )
+        new_rules = found.live_version != found.candidate_version
+        return dg.AssetCheckResult(
+            passed=new_rules or not found.differences,
+            description=(
+                f"{found.added} orders would be added, {found.changed} changed, {found.gone} gone "
+                f"(rules {found.live_version} -> {found.candidate_version})."
+            ),
+            metadata={
+                "preview": dg.MetadataValue.md(as_markdown(found)),
+                "differences": found.differences,
+                "watermark": str(found.watermark),
+            },
+        )
+
+    return [lag, fold_version, quarantined, *([preview] if projection.row_per_order else [])]
