@@ -5,14 +5,12 @@ A class shows what the rules use. A payload may carry more (`Fact.details`): the
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from eventstore.domain.money import exact_amount
-
-Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
+from eventstore.domain.money import exact_amount, is_currency
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,10 +23,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class _WithAmount(Event, frozen=True, kw_only=True):
     amount: Decimal
-    currency: Currency
+    currency: str  #: ISO 4217 code
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "amount", exact_amount(self.amount))
+        amount = exact_amount(self.amount)
+        if amount is not self.amount:
+            msgspec.structs.force_setattr(self, "amount", amount)
+        if not is_currency(self.currency):
+            raise ValueError(f'currency must be three capital letters such as "EUR", found {self.currency!r}')
 
 
 class OrderCreated(_WithAmount, frozen=True, kw_only=True):

@@ -24,13 +24,14 @@ from eventstore.domain.events import (
     OrderShipped,
     UnknownEvent,
 )
+from eventstore.domain.folding import advance
 from eventstore.domain.recorded import FoldEvent, from_ms
 from eventstore.domain.upcasters import PAYLOAD_VERSION, UNMARKED_VERSION
 
 _ZERO = Decimal("0.00")
 
 
-class OrderState(msgspec.Struct, frozen=True, kw_only=True):
+class OrderState(msgspec.Struct, kw_only=True):
     """An order after some of its events. Each field is a column of ``orders``."""
 
     order_id: UUID
@@ -53,57 +54,67 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     unknown_events: tuple[str, ...] = ()  #: types that the rules did not know; they changed nothing
     fold_version: str | None = None  #: the rules of this row where they are not those of its table
 
-
-# A rule says what an event changes in a state, and what is odd about it.
-Outcome = tuple[dict[str, Any], list[str]]
-Rule = Callable[[OrderState, Any, datetime], Outcome]
-
-
-def _created(state: OrderState, event: OrderCreated, at: datetime) -> Outcome:
-    if state.placed_at is not None:
-        return {}, ["created_twice"]
-    changes: dict[str, Any] = {"placed_at": at, "customer_id": event.customer_id}
-    if state.amount is None:  # else a correction said better, earlier
-        changes.update(amount=event.amount, currency=event.currency)
-    return changes, []
+    def note(self, anomaly: str) -> None:
+        """Add to the anomalies what is not among them yet."""
+        if anomaly not in self.anomalies:
+            self.anomalies = (*self.anomalies, anomaly)
 
 
-def _paid(state: OrderState, event: OrderPaid, at: datetime) -> Outcome:
-    odd = _odd(paid_before_created=state.placed_at is None, paid_twice=state.paid_at is not None)
-    return {"paid_at": state.paid_at or at, "paid_amount": state.paid_amount + event.amount}, odd
+# A rule writes what an event changes into a state that nobody else holds, and notes what is odd about it.
+Rule = Callable[[OrderState, Any, datetime], None]
 
 
-def _shipped(state: OrderState, _: OrderShipped, at: datetime) -> Outcome:
-    return {"shipped_at": state.shipped_at or at}, _odd(
-        shipped_before_created=state.placed_at is None,
-        shipped_before_paid=state.paid_at is None,
-        shipped_after_cancelled=state.cancelled_at is not None,
-    )
+def _created(order: OrderState, event: OrderCreated, at: datetime) -> None:
+    if order.placed_at is not None:
+        order.note("created_twice")
+        return
+    order.placed_at, order.customer_id = at, event.customer_id
+    if order.amount is None:  # else a correction said better, earlier
+        order.amount, order.currency = event.amount, event.currency
 
 
-def _delivered(state: OrderState, _: OrderDelivered, at: datetime) -> Outcome:
-    odd = _odd(delivered_before_shipped=state.shipped_at is None)
-    return {"delivered_at": state.delivered_at or at}, odd
+def _paid(order: OrderState, event: OrderPaid, at: datetime) -> None:
+    if order.placed_at is None:
+        order.note("paid_before_created")
+    if order.paid_at is not None:
+        order.note("paid_twice")
+    order.paid_at = order.paid_at or at
+    order.paid_amount += event.amount
 
 
-def _cancelled(state: OrderState, _: OrderCancelled, at: datetime) -> Outcome:
-    odd = _odd(cancelled_after_shipped=state.shipped_at is not None)
-    return {"cancelled_at": state.cancelled_at or at}, odd
+def _shipped(order: OrderState, _: OrderShipped, at: datetime) -> None:
+    if order.placed_at is None:
+        order.note("shipped_before_created")
+    if order.paid_at is None:
+        order.note("shipped_before_paid")
+    if order.cancelled_at is not None:
+        order.note("shipped_after_cancelled")
+    order.shipped_at = order.shipped_at or at
 
 
-def _refunded(state: OrderState, event: OrderRefunded, at: datetime) -> Outcome:
-    refunded = state.refunded_amount + event.amount
-    odd = _odd(refunded_more_than_paid=refunded > state.paid_amount)
-    return {"refunded_at": state.refunded_at or at, "refunded_amount": refunded}, odd
+def _delivered(order: OrderState, _: OrderDelivered, at: datetime) -> None:
+    if order.shipped_at is None:
+        order.note("delivered_before_shipped")
+    order.delivered_at = order.delivered_at or at
 
 
-def _amount_corrected(state: OrderState, event: OrderAmountCorrected, _: datetime) -> Outcome:
-    odd = _odd(amount_corrected_before_created=state.placed_at is None)
-    return {"amount": event.amount, "currency": event.currency}, odd
+def _cancelled(order: OrderState, _: OrderCancelled, at: datetime) -> None:
+    if order.shipped_at is not None:
+        order.note("cancelled_after_shipped")
+    order.cancelled_at = order.cancelled_at or at
 
 
-def _odd(**found: bool) -> list[str]:
-    return [name for name, present in found.items() if present]
+def _refunded(order: OrderState, event: OrderRefunded, at: datetime) -> None:
+    order.refunded_at = order.refunded_at or at
+    order.refunded_amount += event.amount
+    if order.refunded_amount > order.paid_amount:
+        order.note("refunded_more_than_paid")
+
+
+def _amount_corrected(order: OrderState, event: OrderAmountCorrected, _: datetime) -> None:
+    if order.placed_at is None:
+        order.note("amount_corrected_before_created")
+    order.amount, order.currency = event.amount, event.currency
 
 
 def status_of(state: OrderState) -> str:
@@ -129,24 +140,18 @@ class Rules:
     rules: Mapping[type, Rule]
     status: Callable[[OrderState], str] = status_of
 
-    def evolve(self, state: OrderState, recorded: FoldEvent) -> OrderState:
-        """The state after one more event. Events come in the order of ``(created_at, version)``."""
-        event, at = recorded.event, from_ms(recorded.created_at)
+    def apply(self, state: OrderState, recorded: FoldEvent, at: datetime) -> None:
+        """Write what the event, which happened ``at``, changes in the state."""
+        event = recorded.event
         rule = self.rules.get(type(event))
-        changes: dict[str, Any]
-        odd: list[str]
-        if rule is None:
-            name = str(event) if isinstance(event, UnknownEvent) else recorded.event_type
-            changes, odd = {"unknown_events": (*state.unknown_events, name)}, []
+        if rule is not None:
+            rule(state, event, at)
         else:
-            changes, odd = rule(state, event, at)
+            name = str(event) if isinstance(event, UnknownEvent) else recorded.event_type
+            state.unknown_events = (*state.unknown_events, name)
         if recorded.version > state.version:
-            changes.update(version=recorded.version, last_event_id=recorded.id)
-        if odd:
-            changes["anomalies"] = (*state.anomalies, *(name for name in odd if name not in state.anomalies))
-        changed = msgspec.structs.replace(state, last_event_at=at, **changes)
-        msgspec.structs.force_setattr(changed, "status", self.status(changed))  # nobody has seen it yet
-        return changed
+            state.last_event_id = recorded.id
+        state.status = self.status(state)
 
     def knows(self, name: str) -> bool:
         """Whether an event that a state lists in ``unknown_events`` has a rule now."""
@@ -173,14 +178,9 @@ RULES_1 = Rules(
 ORDER_RULES = (RULES_1,)
 
 
-def evolve(state: OrderState, recorded: FoldEvent) -> OrderState:
-    """The state after one more event, by the current rules."""
-    return ORDER_RULES[-1].evolve(state, recorded)
-
-
 def fold(order_id: UUID, events: Iterable[FoldEvent]) -> OrderState:
-    """The state of an order after ``events``, given in any order."""
+    """The state of an order after ``events``, given in any order, by the current rules."""
     state = OrderState(order_id=order_id)
     for event in sorted(events, key=lambda event: (event.created_at, event.version)):
-        state = evolve(state, event)
+        advance(ORDER_RULES[-1], state, event)
     return state

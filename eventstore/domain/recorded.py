@@ -40,9 +40,8 @@ class FoldEvent(NamedTuple):
     @property
     def event(self) -> Event | UnknownEvent:
         """The typed event; decoded at each call."""
-        if self.payload_version is None:
-            return decode(self.event_type, self.data)
-        return decode(self.event_type, self.data, int(self.payload_version))
+        version = self.payload_version
+        return decode(self.event_type, self.data, UNMARKED_VERSION if version is None else int(version))
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True, dict=True):

@@ -5,10 +5,11 @@ from uuid import UUID
 
 from psycopg import sql
 
+from eventstore.domain.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.readmodels.events import events_between
 from eventstore.readmodels.fold import Target, fold_into
-from eventstore.readmodels.projection import BUCKETS, Folding, Projection
+from eventstore.readmodels.projection import BUCKETS, Projection
 
 _CHUNK = 20_000
 

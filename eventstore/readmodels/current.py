@@ -3,9 +3,10 @@
 from typing import Any
 from uuid import UUID
 
+from eventstore.domain.folding import advance
 from eventstore.domain.recorded import FoldEvent, to_ms
 from eventstore.log.connection import Connection
-from eventstore.readmodels.events import FOLD_COLUMNS, fold_event
+from eventstore.readmodels.events import FOLD_JSON, events_in
 from eventstore.readmodels.projection import ORDERS, Projection
 from eventstore.readmodels.rows import read_states
 
@@ -24,7 +25,7 @@ def current(connection: Connection, order_id: UUID, projection: Projection[Any] 
         state = projection.initial(order_id)
         tail = _events_above(connection, order_id, 0)
     for event in sorted(tail, key=lambda event: (event.created_at, event.version)):
-        state = (folding or projection.current).evolve(state, event)
+        advance(folding or projection.current, state, event)
     return state if state.version else None
 
 
@@ -37,6 +38,6 @@ def _table_version(connection: Connection, projection: Projection[Any]) -> str:
 
 def _events_above(connection: Connection, order_id: UUID, version: int) -> list[FoldEvent]:
     rows = connection.execute(
-        f"SELECT {FOLD_COLUMNS} FROM order_events WHERE order_id = %s AND version > %s", (order_id, version)
+        f"SELECT {FOLD_JSON} FROM order_events WHERE order_id = %s AND version > %s", (order_id, version)
     )
-    return [fold_event(row) for row in rows]
+    return events_in(rows)

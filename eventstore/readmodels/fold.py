@@ -6,10 +6,11 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from eventstore.domain.folding import Folding, advance
 from eventstore.domain.recorded import FoldEvent, to_ms
 from eventstore.log.connection import Connection
 from eventstore.readmodels.events import events_of
-from eventstore.readmodels.projection import Folding, Projection
+from eventstore.readmodels.projection import Projection
 from eventstore.readmodels.quarantine import Poisoned, quarantine, quarantined, release
 from eventstore.readmodels.rows import mark_rows, read_states, upsert_states
 
@@ -53,7 +54,7 @@ def fold_into(connection: Connection, target: Target, events: list[FoldEvent]) -
         if state.version and (late or state.fold_version != target.mark):
             again.add(order_id)
         else:
-            folded.append(_evolved(target.folding, state, new_events))
+            folded.append(_advanced(target.folding, state, new_events))
     rows = write(connection, target, folded)
     refolded = refold(connection, target, list(again), until=events[-1].id) if again else 0
     return Folded(rows=rows + refolded, refolded=refolded)
@@ -73,8 +74,8 @@ def fold_orders(
     projection: Projection[Any], folding: Folding, events: Iterable[FoldEvent]
 ) -> Iterator[Any | Poisoned]:
     """The states of orders whose events come one order after the other, each in fold order."""
-    for order_id, stream in groupby(events, key=attrgetter("order_id")):
-        yield _evolved(folding, projection.initial(order_id), stream)
+    for order, stream in groupby(events, key=attrgetter("order_id.int")):  # a UUID is slow to compare
+        yield _advanced(folding, projection.initial(UUID(int=order)), stream)
 
 
 def write(connection: Connection, target: Target, folded: list[Any | Poisoned]) -> int:
@@ -85,16 +86,12 @@ def write(connection: Connection, target: Target, folded: list[Any | Poisoned]) 
     return upsert_states(connection, target.projection, target.table, mark_rows(states, target.mark))
 
 
-def _evolved(folding: Folding, state: Any, events: Iterable[FoldEvent]) -> Any | Poisoned:
-    """The state after ``events``. An event that the rules fail on stops its order, not the others."""
-    poisoned = None
-    order_id = state.order_id
+def _advanced(folding: Folding, state: Any, events: Iterable[FoldEvent]) -> Any | Poisoned:
+    """The state after ``events``, written into it. One that the rules fail on stops its order only."""
     for event in events:
-        if poisoned is None:
-            try:
-                state = folding.evolve(state, event)
-            except Exception as error:
-                poisoned = Poisoned(
-                    order_id, f"version {event.version}, {event.event_type}: {type(error).__name__}: {error}"
-                )
-    return poisoned or state
+        try:
+            advance(folding, state, event)
+        except Exception as error:
+            what = f"version {event.version}, {event.event_type}: {type(error).__name__}: {error}"
+            return Poisoned(state.order_id, what)
+    return state

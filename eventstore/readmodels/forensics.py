@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
+from eventstore.domain.folding import evolve
 from eventstore.domain.forensics import Change, Learned, changes_between, learn
 from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import RecordedEvent
@@ -16,7 +18,7 @@ from eventstore.readmodels.state import state
 
 def learned(connection: Connection, order_id: UUID) -> Iterator[Learned]:
     """The events of an order by version, each with what it changed; empty for an order without events."""
-    return learn(stream(connection, order_id), rules_in_force(connection).evolve)
+    return learn(stream(connection, order_id), partial(evolve, rules_in_force(connection)))
 
 
 class Difference(NamedTuple):

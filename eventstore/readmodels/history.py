@@ -8,12 +8,13 @@ from typing import Any
 
 from psycopg import sql
 
+from eventstore.domain.folding import Folding
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
 from eventstore.readmodels.fold import Target
 from eventstore.readmodels.history_fold import learn_into, learn_orders, relearn
 from eventstore.readmodels.history_rows import history_row
-from eventstore.readmodels.projection import ORDERS, Folding, Layout, Projection
+from eventstore.readmodels.projection import ORDERS, Layout, Projection
 from eventstore.readmodels.promote import Promoted, promote
 from eventstore.readmodels.quarantine import Poisoned
 from eventstore.readmodels.refresh import Refreshed, refresh

@@ -7,11 +7,12 @@ from uuid import UUID
 
 import msgspec
 
+from eventstore.domain.folding import evolve
 from eventstore.domain.history import Belief, Span, Timeline, recorded_ms
 from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
-from eventstore.readmodels.events import FOLD_COLUMNS, events_of, fold_event
+from eventstore.readmodels.events import FOLD_JSON, events_in, events_of
 from eventstore.readmodels.fold import Folded, Target
 from eventstore.readmodels.history_rows import close_rows, delete_orders, insert_rows, read_beliefs
 from eventstore.readmodels.quarantine import Poisoned, quarantine, quarantined, release
@@ -95,14 +96,13 @@ def _learn(
     """
     at_fault = events[0]
 
-    def evolve(state: OrderState, event: FoldEvent) -> OrderState:
+    def evolved(state: OrderState, event: FoldEvent) -> OrderState:
         nonlocal at_fault
         at_fault = event
-        evolved: OrderState = target.folding.evolve(state, event)
-        return evolved
+        return evolve(target.folding, state, event)
 
     initial = msgspec.structs.replace(target.projection.initial(order_id), fold_version=target.mark)
-    timeline = Timeline(initial, evolve, beliefs, known)
+    timeline = Timeline(initial, evolved, beliefs, known)
     try:
         return [*timeline.learn_all(events), *timeline.known()]
     except Exception as error:
@@ -118,13 +118,12 @@ def _events_known_after(
     if not late:
         return known
     rows = connection.execute(
-        f"SELECT {FOLD_COLUMNS}"
+        f"SELECT {FOLD_JSON}"
         "  FROM unnest(%s::uuid[], %s::bigint[], %s::int[]) AS late(late_order, since, up_to)"
         "  JOIN order_events ON order_id = late_order AND created_at > since AND version <= up_to"
         " ORDER BY order_id, created_at, version",
         (list(late), [since for since, _ in late.values()], [version for _, version in late.values()]),
     )
-    for row in rows:
-        event = fold_event(row)
+    for event in events_in(rows):
         known.setdefault(event.order_id, []).append(event)
     return known

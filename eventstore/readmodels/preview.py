@@ -8,9 +8,10 @@ import msgspec
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from eventstore.domain.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.readmodels.candidate import candidate, catch_up
-from eventstore.readmodels.projection import ORDERS, Folding, Projection
+from eventstore.readmodels.projection import ORDERS, Projection
 from eventstore.readmodels.refresh import refresh
 from eventstore.readmodels.rows import column_list
 from eventstore.readmodels.watermark import lock

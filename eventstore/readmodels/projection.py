@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 from uuid import UUID
 
+from eventstore.domain.folding import Folding, S
 from eventstore.domain.order import ORDER_RULES, OrderState
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
@@ -15,31 +15,6 @@ if TYPE_CHECKING:
     from eventstore.readmodels.fold import Folded, Target
 
 BUCKETS = 16
-
-
-class FoldedState(Protocol):
-    """What the engine needs to know of a state; its other fields are the projection's own."""
-
-    @property
-    def order_id(self) -> UUID: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def last_event_at(self) -> datetime: ...
-    @property
-    def fold_version(self) -> str | None: ...
-
-
-S = TypeVar("S", bound=FoldedState)
-
-
-class Folding(Protocol):
-    """One version of the rules of a projection."""
-
-    @property
-    def version(self) -> str: ...
-    def evolve(self, state: Any, recorded: FoldEvent, /) -> Any: ...
-    def knows(self, name: str, /) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -86,10 +61,6 @@ class Projection(Generic[S]):
     def folding(self, version: str) -> Folding | None:
         """The rules of that version, None where this code does not have them any more (or not yet)."""
         return next((folding for folding in self.foldings if folding.version == version), None)
-
-    def evolve(self, state: S, recorded: FoldEvent) -> S:
-        evolved: S = self.current.evolve(state, recorded)
-        return evolved
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 from psycopg import sql
 
+from eventstore.domain.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.readmodels.candidate import candidate, catch_up
-from eventstore.readmodels.projection import ORDERS, Folding, Projection
+from eventstore.readmodels.projection import ORDERS, Projection
 from eventstore.readmodels.rows import column_list
 from eventstore.readmodels.watermark import lock, register
 

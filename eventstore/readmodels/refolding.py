@@ -11,12 +11,13 @@ import msgspec
 from psycopg import sql
 
 from eventstore.domain.days import END_OF_TIME_MS, LAST_VERSION, Kept, states_to_keep
+from eventstore.domain.folding import Folding, evolve
 from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
 from eventstore.readmodels.copying import copy_rows
-from eventstore.readmodels.events import FOLD_COLUMNS, fold_event
-from eventstore.readmodels.projection import ORDERS, Folding
+from eventstore.readmodels.events import FOLD_JSON, events_in
+from eventstore.readmodels.projection import ORDERS
 from eventstore.readmodels.quarantine import Poisoned, quarantine
 from eventstore.readmodels.starts import START_COLUMNS, Start, as_start, beginning
 
@@ -101,13 +102,12 @@ def _kept(
 ) -> Iterator[Kept]:
     """What is to be kept of the orders that ``events`` belong to; both iterators rise by order_id."""
 
-    def evolve(state: OrderState, event: FoldEvent) -> OrderState:
+    def evolved(state: OrderState, event: FoldEvent) -> OrderState:
         try:
-            evolved: OrderState = rules.evolve(state, event)
+            return evolve(rules, state, event)
         except Exception as error:
             what = f"version {event.version}, {event.event_type}: {type(error).__name__}: {error}"
             raise _PoisonError(what) from error
-        return evolved
 
     ahead = next(starts, None)
     for order_id, stream in groupby(events, key=attrgetter("order_id")):
@@ -115,23 +115,22 @@ def _kept(
             ahead = next(starts, None)
         start = ahead if ahead is not None and ahead.state.order_id == order_id else beginning(order_id)
         try:
-            yield from states_to_keep(start.state, start.events, stream, evolve, days, every)
+            yield from states_to_keep(start.state, start.events, stream, evolved, days, every)
         except _PoisonError as error:
             set_aside(Poisoned(order_id, str(error)))
 
 
 def _events(connection: Connection, until: UUID, until_ms: int) -> Iterator[FoldEvent]:
     with connection.cursor(name="events_to_refold") as cursor:
-        cursor.itersize = 10_000
         cursor.execute(
-            f"SELECT {FOLD_COLUMNS} FROM order_events JOIN orders_to_refold ON order_id = refold_id "
+            f"SELECT {FOLD_JSON} FROM order_events JOIN orders_to_refold ON order_id = refold_id "
             "WHERE id <= %s AND created_at <= %s "
             "AND (after_at IS NULL OR (created_at, version) > (after_at, after_version)) "
             "ORDER BY order_id, created_at, version",
             (until, until_ms),
         )
-        for row in cursor:
-            yield fold_event(row)
+        while rows := cursor.fetchmany(_BATCH):
+            yield from events_in(rows)
 
 
 def _starts(connection: Connection, rules: Folding) -> Iterator[Start]:

@@ -12,13 +12,14 @@ from uuid import UUID
 import msgspec
 from psycopg import sql
 
+from eventstore.domain.folding import Folding
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import PROJECTION_LOCK, Connection, sibling
 from eventstore.log.feed import horizon, publish_horizon
 from eventstore.readmodels.copying import copy_rows
 from eventstore.readmodels.events import events_of_bucket
 from eventstore.readmodels.fold import fold_orders
-from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding, Projection
+from eventstore.readmodels.projection import BUCKETS, ORDERS, Projection
 from eventstore.readmodels.quarantine import Poisoned, quarantine
 
 _REPORT_EVERY = 2_000

@@ -1,7 +1,8 @@
 """The rules that questions about single orders are answered by."""
 
+from eventstore.domain.folding import Folding
 from eventstore.log.connection import Connection
-from eventstore.readmodels.projection import ORDERS, Folding
+from eventstore.readmodels.projection import ORDERS
 
 
 def rules_in_force(connection: Connection) -> Folding:

@@ -23,9 +23,9 @@ from eventstore.domain.days import (
     end_of_day_ms,
     start_of_day_ms,
 )
+from eventstore.domain.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.log.feed import BEGINNING, horizon, publish_horizon
-from eventstore.readmodels.projection import Folding
 from eventstore.readmodels.quarantine import quarantined
 from eventstore.readmodels.refolding import SNAPSHOTS, delete_superseded, list_orders, refold
 from eventstore.readmodels.rules import rules_in_force

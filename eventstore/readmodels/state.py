@@ -9,12 +9,12 @@ from uuid import UUID
 from psycopg import sql
 
 from eventstore.domain.days import CHECKPOINT_EVERY, END_OF_TIME_MS, LAST_VERSION
+from eventstore.domain.folding import Folding, advance
 from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import FoldEvent, to_ms
 from eventstore.log.connection import Connection
 from eventstore.log.errors import EventStoreError
-from eventstore.readmodels.events import FOLD_COLUMNS, fold_event
-from eventstore.readmodels.projection import Folding
+from eventstore.readmodels.events import FOLD_JSON, events_in
 from eventstore.readmodels.rules import rules_of
 from eventstore.readmodels.starts import START_COLUMNS, Start, as_start, beginning
 
@@ -61,7 +61,7 @@ def state(
     found = start.state
     for event in _tail(connection, order_id, start, until_ms, limits.last):
         try:
-            found = limits.rules.evolve(found, event)
+            advance(limits.rules, found, event)
         except Exception as error:
             raise UnfoldableEventError(event, error) from error
     return found if found.version else None
@@ -107,18 +107,18 @@ def _tail(
     if start.events == start.state.version and last - start.events <= _FEW:
         # It holds exactly the versions up to its own, so the rest are those above, and they are few.
         rows = connection.execute(
-            f"SELECT {FOLD_COLUMNS} FROM order_events "
+            f"SELECT {FOLD_JSON} FROM order_events "
             "WHERE order_id = %s AND version > %s AND version <= %s ORDER BY version",
             (order_id, start.events, last),
         )
-        events = (fold_event(row) for row in rows)
+        events = events_in(rows)
         return sorted(
             (event for event in events if event.created_at <= until_ms),
             key=attrgetter("created_at", "version"),
         )
     rows = connection.execute(
-        f"SELECT {FOLD_COLUMNS} FROM order_events WHERE order_id = %s AND (created_at, version) > (%s, %s) "
+        f"SELECT {FOLD_JSON} FROM order_events WHERE order_id = %s AND (created_at, version) > (%s, %s) "
         "AND created_at <= %s AND version <= %s ORDER BY created_at, version",
         (order_id, start.at, start.version, until_ms, last),
     )
-    return (fold_event(row) for row in rows)
+    return events_in(rows)

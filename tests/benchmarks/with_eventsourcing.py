@@ -14,8 +14,8 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from eventstore.domain.recorded import from_ms
-from eventstore.readmodels.events import fold_event
+from eventstore.domain.folding import advance
+from eventstore.domain.recorded import FoldEvent, from_ms
 from eventstore.readmodels.projection import ORDERS
 from eventstore.readmodels.rows import column_list
 
@@ -48,17 +48,15 @@ class OrdersView(PostgresTrackingRecorder):
             if row := cursor.fetchone():
                 values = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
                 state = msgspec.structs.replace(state, **values)
-            recorded = fold_event(
-                (
-                    UUID(int=tracking.notification_id),
-                    event.originator_id,
-                    event.originator_version,
-                    event.event_type,
-                    event.data,
-                    event.created_at,
-                    None,
-                )
+            recorded = FoldEvent(
+                UUID(int=tracking.notification_id),
+                event.originator_id,
+                event.originator_version,
+                event.event_type,
+                msgspec.Raw(event.data.encode()),
+                event.created_at,
             )
+            advance(ORDERS.current, state, recorded)
             cursor.execute(
                 sql.SQL("INSERT INTO orders ({}) VALUES ({}) ON CONFLICT (order_id) DO UPDATE SET {}").format(
                     columns,
@@ -70,7 +68,7 @@ class OrdersView(PostgresTrackingRecorder):
                 ),
                 [
                     list(value) if isinstance(value, tuple) else value
-                    for value in msgspec.structs.astuple(ORDERS.evolve(state, recorded))
+                    for value in msgspec.structs.astuple(state)
                 ],
             )
             self._insert_tracking(cursor, tracking)

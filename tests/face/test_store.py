@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import eventstore
-from eventstore import Fact, OrderCreated, OrderPaid, OrderShipped, Store
+from eventstore import Fact, OrderCancelled, OrderCreated, OrderPaid, OrderShipped, Store
 from eventstore.domain.payload import PayloadError
 
 CUSTOMER = UUID(int=7)
@@ -121,8 +121,11 @@ def test_a_float_is_refused() -> None:
 
 def test_a_wrong_field_is_refused_and_nothing_is_appended(store: Store) -> None:
     order = uuid4()
-    with pytest.raises(PayloadError, match="currency"):
-        store.append(order, [CREATED, OrderPaid(amount=Decimal(1), currency="euro")])
+    for currency in ("euro", "eur", "EU1", "ÉUR", "", None):
+        with pytest.raises(ValueError, match="three capital letters"):
+            OrderPaid(amount=Decimal(1), currency=currency)  # type: ignore[arg-type]
+    with pytest.raises(PayloadError, match="reason"):
+        store.append(order, [CREATED, OrderCancelled(reason=5)])  # type: ignore[arg-type]
     with pytest.raises(PayloadError, match="customer_id"):
         store.append(order, OrderCreated(customer_id="c1", amount=Decimal(1), currency="EUR"))  # type: ignore[arg-type]
     assert store.stream(order) == []

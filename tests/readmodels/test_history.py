@@ -16,7 +16,7 @@ from eventstore.domain.order import OrderState, fold
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.append import append_json
 from eventstore.readmodels import refresh as refreshing
-from eventstore.readmodels.events import FOLD_COLUMNS
+from eventstore.readmodels.events import FOLD_JSON, events_in
 from eventstore.readmodels.history import HISTORY, promote_history, refresh_history, replay_history_bucket
 from eventstore.readmodels.history_overlaps import overlaps
 from eventstore.readmodels.projection import BUCKETS
@@ -98,8 +98,8 @@ def bucket_of(connection: psycopg.Connection[Any], order_id: UUID) -> int:
 
 
 def log_of(connection: psycopg.Connection[Any], order_id: UUID) -> list[FoldEvent]:
-    rows = connection.execute(f"SELECT {FOLD_COLUMNS} FROM order_events WHERE order_id = %s", (order_id,))
-    return [FoldEvent(*row) for row in rows]
+    rows = connection.execute(f"SELECT {FOLD_JSON} FROM order_events WHERE order_id = %s", (order_id,))
+    return [event._replace(data=bytes(event.data)) for event in events_in(rows)]  # to be hashable
 
 
 def model(events: list[FoldEvent], at: datetime, known: datetime) -> OrderState | None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.domain.order import RULES_1, OrderState, status_of
+from eventstore.domain.recorded import FoldEvent
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.readmodels.events import events_between
@@ -137,9 +139,9 @@ def test_each_event_of_a_long_stream_is_evolved_once(connection: Connection) -> 
         version = "1"
         knows = staticmethod(RULES_1.knows)
 
-        def evolve(self, state: OrderState, recorded: Any) -> OrderState:
+        def apply(self, state: OrderState, recorded: FoldEvent, at: datetime) -> None:
             evolved.append(recorded.version)
-            return RULES_1.evolve(state, recorded)
+            RULES_1.apply(state, recorded, at)
 
     stream(connection, uuid4(), range(1, 3_001))
     counted = replace(HISTORY, foldings=(Counting(),))
@@ -313,8 +315,9 @@ def test_an_order_whose_event_cannot_be_folded_is_set_aside_until_it_can(
         version = "1"
         knows = staticmethod(RULES_1.knows)
 
-        def evolve(self, state: OrderState, recorded: Any) -> OrderState:
-            return RULES_1.evolve(state, recorded._replace(data=msgspec.Raw(msgspec.json.encode(PAID))))
+        def apply(self, state: OrderState, recorded: FoldEvent, at: datetime) -> None:
+            paid = msgspec.Raw(msgspec.json.encode(PAID))
+            RULES_1.apply(state, recorded._replace(data=paid), at)
 
     refresh(connection, replace(HISTORY, foldings=(Lenient(),)))
     assert quarantined(connection, "order_history") == set()

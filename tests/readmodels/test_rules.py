@@ -15,7 +15,7 @@ import pytest
 from eventstore.domain import events as event_types
 from eventstore.domain import payload
 from eventstore.domain.events import OrderShipped
-from eventstore.domain.order import RULES_1, OrderState, Outcome, status_of
+from eventstore.domain.order import RULES_1, OrderState, status_of
 from eventstore.domain.upcasters import upcast
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
@@ -230,8 +230,8 @@ class OrderReturned(event_types.Event, frozen=True, kw_only=True):
     """Test type: what a newer release knows."""
 
 
-def _returned(state: OrderState, _event: OrderReturned, at: datetime) -> Outcome:
-    return {"refunded_at": at}, []
+def _returned(order: OrderState, _event: OrderReturned, at: datetime) -> None:
+    order.refunded_at = at
 
 
 def test_orders_with_an_event_of_an_unknown_type_are_folded_again_once_it_is_known(
@@ -254,7 +254,7 @@ def _learn(monkeypatch: pytest.MonkeyPatch, kind: type[event_types.Event]) -> No
     monkeypatch.setitem(payload._DECODERS, kind.__name__, msgspec.json.Decoder(kind))
 
 
-def _fails(_state: OrderState, _event: OrderShipped, _at: datetime) -> Outcome:
+def _fails(_state: OrderState, _event: OrderShipped, _at: datetime) -> None:
     raise ZeroDivisionError("poison")
 
 

@@ -164,11 +164,11 @@ class CountingRules:
         self.folded = 0
         self.poison: set[str] = set()
 
-    def evolve(self, order: OrderState, event: FoldEvent) -> OrderState:
+    def apply(self, order: OrderState, event: FoldEvent, at: datetime) -> None:
         if event.event_type in self.poison:
             raise ZeroDivisionError("poison")
         self.folded += 1
-        return self._rules.evolve(order, event)
+        self._rules.apply(order, event, at)
 
     def folds_for(self, question: Callable[[], Any]) -> int:
         before = self.folded

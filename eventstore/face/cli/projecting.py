@@ -8,6 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from eventstore.domain.folding import Folding
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import console, print_fields, print_json, progress_console
 from eventstore.log.connection import Connection
@@ -16,7 +17,7 @@ from eventstore.readmodels.customers import refresh_customers
 from eventstore.readmodels.metrics import refresh_daily_metrics
 from eventstore.readmodels.preview import SAMPLE, Preview
 from eventstore.readmodels.preview import preview as preview_promotion
-from eventstore.readmodels.projection import BUCKETS, ORDERS, Folding, Projection
+from eventstore.readmodels.projection import BUCKETS, ORDERS, Projection
 from eventstore.readmodels.promote import Promoted, promotion_policy, set_promotion_policy
 from eventstore.readmodels.promote import promote as promote_candidate
 from eventstore.readmodels.refresh import refresh as refresh_projection
