@@ -1,0 +1,168 @@
+"""The recipes of the README, followed literally: each patch is applied to a copy of the tree and used."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+_ROOT = Path(__file__).parents[1]
+_RECIPES = re.findall(
+    r"<summary><b>(.+?)</b>.*?```diff\n(.+?)```", (_ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+)
+_ASSETS = """
+import dagster as dg
+from pipelines.definitions import build_defs
+job = build_defs().resolve_job_def("refresh_shipments")
+result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
+assert result.success
+print(sorted(e.check_name for e in result.get_asset_check_evaluations() if e.passed))
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git applies the patches")
+
+
+class Team:
+    """Somebody with a copy of the tree and a database, who follows a recipe."""
+
+    def __init__(self, tree: Path, url: str) -> None:
+        self.tree = tree
+        self._url = url
+        self._environment = {**os.environ, "PYTHONPATH": str(tree), "DATABASE_URL": url}
+        self._environment["EVENTSTORE_HOME"] = str(tree / "home")
+        for name in ("eventstore", "pipelines"):
+            shutil.copytree(_ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def follow(self, recipe: str) -> None:
+        patch = dict(_RECIPES)[recipe]
+        subprocess.run(["git", "apply", "-"], cwd=self.tree, input=patch, text=True, check=True)
+
+    def python(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.tree,
+            env=self._environment,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def eventstore(self, *arguments: str) -> Any:
+        return json.loads(
+            self.python("-c", "from eventstore.face.cli import main; main()", *arguments, "--json")
+        )
+
+    def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            cursor = connection.execute(query, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def append(self, order: UUID, *events: tuple[str, str, dict[str, Any]]) -> None:
+        told = [{"type": kind, "created_at": f"2026-03-{day}", "data": data} for kind, day, data in events]
+        self.sql("SELECT append_events(%s, %s)", order, Jsonb(told))
+
+
+@pytest.fixture
+def team(tmp_path: Path, new_database: Callable[..., str]) -> Team:
+    return Team(tmp_path, new_database())
+
+
+CREATED = ("OrderCreated", "01", {"customer_id": str(uuid4()), "amount": "9.00", "currency": "EUR"})
+CANCELLED = ("OrderCancelled", "03", {})
+
+
+def shipped(carrier: str, day: str = "02") -> tuple[str, str, dict[str, Any]]:
+    return ("OrderShipped", day, {"carrier": carrier})
+
+
+def delivered(day: str) -> tuple[str, str, dict[str, Any]]:
+    return ("OrderDelivered", day, {})
+
+
+def test_the_readme_has_a_recipe_for_an_event_type_a_column_and_a_read_model() -> None:
+    assert [title for title, _ in _RECIPES] == [
+        "A new event type",
+        "A new column of orders",
+        "A whole new read model",
+    ]
+
+
+def test_a_new_event_type_is_taken_and_orders_that_held_it_already_become_whole(team: Team) -> None:
+    early, late = uuid4(), uuid4()
+    team.append(early, CREATED, CANCELLED, ("OrderReopened", "04", {}))
+    team.append(late, CREATED, CANCELLED)
+    team.eventstore("refresh")
+    statuses = "SELECT status, unknown_events FROM orders ORDER BY order_id = %s DESC"
+    assert team.sql(statuses, early) == [("Cancelled", ["OrderReopened"]), ("Cancelled", [])]
+    team.follow("A new event type")
+    team.eventstore("append", str(late), "OrderReopened", "{}")
+    assert team.eventstore("refresh")["refolded"] == 1
+    assert team.sql(statuses, early) == [("Created", []), ("Created", [])]
+
+
+def test_a_new_column_is_filled_for_all_the_past_and_shown_at_every_moment(team: Team) -> None:
+    order, other = uuid4(), uuid4()
+    team.append(order, CREATED, shipped("DHL"), delivered("05"))
+    team.append(other, CREATED)
+    team.eventstore("refresh")
+    team.follow("A new column of orders")
+    team.eventstore("init")
+    team.append(other, shipped("UPS", "06"))
+    team.eventstore("refresh")
+    carriers = "SELECT carrier FROM orders ORDER BY order_id = %s DESC"
+    assert team.sql(carriers, order) == [(None,), (None,)]  # by rules 1 until the promotion
+    preview = team.eventstore("replay", "--preview")
+    assert (preview["changed"], preview["columns"]) == (2, {"carrier": 2})
+    team.eventstore("promote")
+    assert team.sql(carriers, order) == [("DHL",), ("UPS",)]
+    assert team.eventstore("show", str(order))["carrier"] == "DHL"
+    assert (
+        team.eventstore("replay", "order_history")["changed"] == 3
+    )  # shipped, delivered; the other, shipped
+    team.eventstore("refresh")
+    at = "SELECT order_id, carrier FROM orders_as_of(%s::timestamptz) ORDER BY order_id = %s DESC"
+    assert team.sql(at, "2026-03-01", order) == [(order, None), (other, None)]
+    assert team.sql(at, "2026-03-05", order) == [(order, "DHL"), (other, None)]
+    assert team.sql("SELECT carrier FROM order_as_of(%s)", other) == [("UPS",)]
+    assert team.eventstore("show", str(order), "--at", "2026-03-04")["carrier"] == "DHL"
+
+
+def test_a_new_read_model_is_folded_replayed_shown_and_run_by_dagster(team: Team) -> None:
+    for number in range(20):
+        team.append(uuid4(), CREATED, shipped("DHL"), *([delivered("04")] if number % 2 else []))
+    team.append(uuid4(), CREATED, shipped("UPS"), delivered("03"))
+    team.append(uuid4(), CREATED)
+    team.follow("A whole new read model")
+    team.eventstore("init")
+    team.eventstore("refresh")
+    found = team.sql(
+        "SELECT carrier, shipped, delivered, extract(epoch FROM mean_time) / 86400 "
+        "FROM carrier_performance ORDER BY carrier"
+    )
+    assert found == [("DHL", 20, 10, 2), ("UPS", 1, 1, 1)]
+    late = uuid4()
+    team.append(late, CREATED, delivered("09"))
+    team.eventstore("refresh")
+    team.append(late, shipped("UPS", "04"))
+    assert team.eventstore("refresh")["projections"]["shipments"]["refolded"] == 1
+    preview = team.eventstore("replay", "shipments", "--preview")
+    assert [preview[what] for what in ("orders", "added", "changed", "gone")] == [23, 0, 0, 0]
+    team.sql("UPDATE shipments SET carrier = 'wrong' WHERE order_id = %s", late)
+    replayed = team.eventstore("replay", "shipments")
+    assert (replayed["events"], replayed["rows"], replayed["changed"]) == (20 * 2 + 10 + 3 + 1 + 3, 23, 1)
+    assert team.sql("SELECT carrier FROM shipments WHERE order_id = %s", late) == [("UPS",)]
+    assert "shipments" in str(team.eventstore("status"))
+    team.append(uuid4(), shipped("UPS"))
+    assert team.python("-c", _ASSETS).strip() == "['fold_version', 'lag', 'quarantined']"
+    assert team.sql("SELECT shipped FROM carrier_performance WHERE carrier = 'UPS'") == [(3,)]
