@@ -1,23 +1,17 @@
 """kill -9 in the middle of a refresh, a replay and a promotion: run again, the tables equal the log."""
 
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.log.append import append_json
-from eventstore.log.connection import open_connection
 from eventstore.readmodels.projection import BUCKETS
 from eventstore.readmodels.promote import promote
 from eventstore.readmodels.refresh import refresh
 from eventstore.readmodels.replay import replay_bucket
+from tests.killing import kill_when_it_waits_for_a_lock, running
 
 CHUNKED_REFRESH = """
 import sys
@@ -39,47 +33,6 @@ from eventstore.log.connection import open_connection
 from eventstore.readmodels.promote import promote
 promote(open_connection(sys.argv[1], application_name="victim"))
 """
-
-
-@contextmanager
-def running(script: str, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-c", script, url]) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@retry(retry=retry_if_result(lambda met: not met), wait=wait_fixed(0.02), stop=stop_after_delay(30))
-def until(condition: Callable[[], bool]) -> bool:
-    return condition()
-
-
-def kill_when_it_waits_for_a_lock(
-    script: str, url: str, connection: psycopg.Connection[Any], table: str
-) -> None:
-    """Let ``script`` run until it wants to write to ``table``, and kill it there."""
-
-    def waits() -> bool:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name = 'victim' AND wait_event_type = 'Lock'"
-        ).fetchone()
-        return row is not None and row[0] > 0
-
-    def gone() -> bool:
-        sessions = connection.execute(
-            "SELECT application_name FROM pg_stat_activity WHERE datname = current_database()"
-        ).fetchall()
-        return ("victim",) not in sessions
-
-    with open_connection(url) as blocker, running(script, url) as process:
-        with blocker.transaction():
-            blocker.execute(f"LOCK TABLE {table} IN SHARE MODE")
-            until(waits)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        until(gone)
 
 
 def append_orders(connection: psycopg.Connection[Any], number: int) -> None:
