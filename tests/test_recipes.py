@@ -79,7 +79,7 @@ def team(tmp_path: Path, new_database: Callable[..., str]) -> Team:
 
 
 CREATED = ("OrderCreated", "01", {"customer_id": str(uuid4()), "amount": "9.00", "currency": "EUR"})
-CANCELLED = ("OrderCancelled", "03", {})
+CANCELLED: tuple[str, str, dict[str, Any]] = ("OrderCancelled", "03", {})
 
 
 def shipped(carrier: str, day: str = "02") -> tuple[str, str, dict[str, Any]]:

@@ -137,7 +137,7 @@ def test_loads_and_live_writers_at_once_lose_nothing_and_a_follower_sees_each_ev
         seen: list[str] = []
         watermark = None
         while True:
-            finished = all(future.done() for future in [*loads, *writers])
+            finished = all(future.done() for future in loads) and all(future.done() for future in writers)
             while events := read(reader, watermark):
                 seen.extend(str(recorded.source_id) for recorded in events)
                 watermark = events[-1].id

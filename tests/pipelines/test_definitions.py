@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -119,15 +120,16 @@ def test_ingestion_replay_and_refresh_wait_in_pools_of_their_own(code_location: 
 def test_schedules_and_the_sensor_are_on_by_default(code_location: dg.Definitions) -> None:
     repository = code_location.get_repository_def()
     on = {dg.DefaultScheduleStatus.RUNNING, dg.DefaultSensorStatus.RUNNING}
-    automations = [*repository.schedule_defs, *repository.sensor_defs]
+    automations: list[Any] = [*repository.schedule_defs, *repository.sensor_defs]
     assert {"orders_every_minute", "landing_files"} <= {automation.name for automation in automations}
     assert all(automation.default_status in on for automation in automations)
 
 
 def test_every_schedule_sensor_and_check_says_what_it_is_for(code_location: dg.Definitions) -> None:
     repository = code_location.get_repository_def()
-    checks = [spec for check in code_location.asset_checks or [] for spec in check.check_specs]  # type: ignore[union-attr]
-    for named in [*repository.schedule_defs, *repository.sensor_defs, *checks]:
+    checks = [spec for check in code_location.asset_checks or [] for spec in check.check_specs]
+    described: list[Any] = [*repository.schedule_defs, *repository.sensor_defs, *checks]
+    for named in described:
         assert len(named.description or "") > 25, named.name
 
 

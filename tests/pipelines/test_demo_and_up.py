@@ -73,7 +73,7 @@ def test_the_demo_says_what_happened_and_a_second_one_appends_nothing_twice(
 
 
 def count(connection: psycopg.Connection[Any], table: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[arg-type]
+    row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     assert row is not None
     return int(row[0])
 

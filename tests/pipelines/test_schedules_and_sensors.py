@@ -28,7 +28,7 @@ def tick(database_url: str) -> Callable[[], Any]:
 def look(database_url: str) -> Callable[[], list[Any]]:
     """What the sensor answers now."""
     context_of = dg.build_sensor_context
-    return lambda: list(landing_files(context_of(resources={"store": EventStore(url=database_url)})))  # type: ignore[call-overload]
+    return lambda: list(landing_files(context_of(resources={"store": EventStore(url=database_url)})))  # type: ignore[arg-type]
 
 
 def test_the_schedule_skips_with_a_reason_while_there_is_no_news(
@@ -112,4 +112,4 @@ def test_a_database_that_was_never_set_up_is_said_to_be_that(
 ) -> None:
     empty = EventStore(url=new_database(migrated=False))
     with pytest.raises(Exception, match="eventstore init"):
-        list(landing_files(dg.build_sensor_context(resources={"store": empty})))  # type: ignore[call-overload]
+        list(landing_files(dg.build_sensor_context(resources={"store": empty})))  # type: ignore[arg-type]

@@ -99,7 +99,8 @@ def bucket_of(connection: psycopg.Connection[Any], order_id: UUID) -> int:
 
 def log_of(connection: psycopg.Connection[Any], order_id: UUID) -> list[FoldEvent]:
     rows = connection.execute(f"SELECT {FOLD_JSON} FROM order_events WHERE order_id = %s", (order_id,))
-    return [event._replace(data=bytes(event.data)) for event in events_in(rows)]  # to be hashable
+    # Hashable, as Raw is not.
+    return [event._replace(data=bytes(event.data)) for event in events_in(rows)]  # type: ignore[arg-type]
 
 
 def model(events: list[FoldEvent], at: datetime, known: datetime) -> OrderState | None:
@@ -128,15 +129,11 @@ def answers(
         "  WHERE o.order_id = %(order_id)s",
         {"ats": ats, "knowns": knowns, "order_id": order_id},
     ).fetchall()
-    found = {
-        (at, known): OrderState(
-            **{
-                column: tuple(value) if isinstance(value, list) else value
-                for column, value in zip(HISTORY.columns, values, strict=True)
-            }
-        )
-        for at, known, *values in rows
-    }
+    found: dict[tuple[datetime, datetime], OrderState] = {}
+    for at, known, *row in rows:
+        values = (tuple(value) if isinstance(value, list) else value for value in row)
+        fields: dict[str, Any] = dict(zip(HISTORY.columns, values, strict=True))
+        found[at, known] = OrderState(**fields)
     assert len(found) == len(rows), "two answers for one pair of moments"
     return found
 

@@ -275,7 +275,7 @@ def test_a_long_recovery_is_waited_for_by_all_who_come(home: Path) -> None:
 def test_it_works_in_any_folder(empty_home: Path, folder: str) -> None:
     odd = empty_home / folder
     url = embedded.start(odd)
-    socket_folder = Path(conninfo_to_dict(url)["host"])
+    socket_folder = Path(str(conninfo_to_dict(url)["host"]))
     try:
         assert _ask(url, "SHOW data_directory") == str(odd / "postgres")
         assert embedded.start(odd) == url

@@ -54,8 +54,13 @@ def test_without_a_url_the_server_in_the_home_folder_is_used(
 ) -> None:
     monkeypatch.setenv("EVENTSTORE_HOME", str(tmp_path))
     monkeypatch.setenv("DATABASE_URL", "")
-    started = []
-    monkeypatch.setattr(embedded, "start", lambda home: started.append(home) or "postgresql:///eventstore")
+    started: list[Path] = []
+
+    def start(home: Path) -> str:
+        started.append(home)
+        return "postgresql:///eventstore"
+
+    monkeypatch.setattr(embedded, "start", start)
     assert settings.database_url() == "postgresql:///eventstore"
     assert started == [tmp_path]
 
