@@ -11,6 +11,7 @@ DECLARE
     mint_ms      bigint;
     event        jsonb;
     happened_at  bigint;
+    last_at      bigint;
     last_version int;
 BEGIN
     IF stream IS NULL THEN
@@ -24,21 +25,26 @@ BEGIN
         event := check_event(events -> i);
         happened_at := business_ms(event -> 'created_at');
         LOOP
+            last_version := NULL;  -- any
+            IF happened_at IS NULL THEN
+                -- Stamped by this clock and never before the order's last event: if another one comes in between,
+                -- nothing is inserted below.
+                SELECT coalesce(max(e.version), 0), max(e.created_at) INTO last_version, last_at
+                  FROM order_events e WHERE e.order_id = stream;
+            END IF;
             -- Nearly always this one statement is all. The unique version is the claim on the order: while another
             -- append to it is open, this one waits here, and inserts nothing if that one commits.
             RETURN QUERY INSERT INTO order_events AS e
                        (id, order_id, version, event_type, event_data, created_at, source, source_id, metadata)
                 SELECT CASE WHEN last.id IS NULL THEN uuidv7_at(mint_ms, 0) ELSE uuidv7_after(last.id, mint_ms) END,
                        stream, coalesce(last.version, 0) + 1, event ->> 'type', event -> 'data',
-                       coalesce(happened_at, greatest(clock_ms(), last.moment)),
+                       coalesce(happened_at, greatest(clock_ms(), last_at)),
                        event ->> 'source', event ->> 'source_id', coalesce(nullif(event -> 'metadata', 'null'), '{}')
                   FROM (SELECT) AS one LEFT JOIN LATERAL (
-                       SELECT e.id, e.version,
-                              -- Stamped by this clock, an event is never before the order's last one.
-                              CASE WHEN happened_at IS NULL THEN
-                                   (SELECT max(o.created_at) FROM order_events o WHERE o.order_id = stream) END AS moment
-                         FROM order_events e WHERE e.order_id = stream ORDER BY e.version DESC LIMIT 1) AS last ON true
-                 WHERE expected_version IS NULL OR expected_version = coalesce(last.version, 0)
+                       SELECT e.id, e.version FROM order_events e
+                        WHERE e.order_id = stream ORDER BY e.version DESC LIMIT 1) AS last ON true
+                 WHERE (expected_version IS NULL OR expected_version = coalesce(last.version, 0))
+                   AND (last_version IS NULL OR last_version = coalesce(last.version, 0))
                 ON CONFLICT DO NOTHING RETURNING COLUMNS;
             IF FOUND THEN
                 expected_version := NULL;  -- compared; the order is ours now
