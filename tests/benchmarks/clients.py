@@ -11,7 +11,7 @@ from eventstore.domain.events import OrderPaid
 from eventstore.domain.recorded import from_ms
 from eventstore.log.append import Fact, append
 from eventstore.log.connection import open_connection
-from tests.benchmarks import with_eventsourcing
+from tests.benchmarks import pgbench, with_eventsourcing
 
 #: Opens a connection and returns what a client does again and again.
 Client = Callable[[str], Callable[[], object]]
@@ -35,6 +35,17 @@ def with_package(url: str) -> Callable[[], object]:
     def one() -> None:
         paid = '{"amount": "12.50", "currency": "EUR"}'
         with_eventsourcing.save(application, [(uuid4(), 1, "OrderPaid", paid, 1767225600000)])
+
+    return one
+
+
+def with_insert(url: str) -> Callable[[], object]:
+    """The limit of what a client in Python can reach: the same row by a plain INSERT, one round trip."""
+    connection = open_connection(url)
+    insert = pgbench.insert_row(connection, order_id="%s", source_id="%s")
+
+    def one() -> object:
+        return connection.execute(insert, (uuid4(), uuid4().hex)).fetchone()
 
     return one
 

@@ -15,20 +15,25 @@ SELECT * FROM append_events(gen_random_uuid(), format('[{"type": "OrderPaid", "c
 "source_id": "%s"}]', :r::bigint)::jsonb);
 """
 
-#: The same row. NEW_ID is the cheapest uuidv7 that the server has.
-_INSERT = """\\set r random(1, 9000000000000000)
-INSERT INTO plain_events
+#: The same row, in the yardstick's table.
+_INSERT = """INSERT INTO plain_events
        (id, order_id, version, event_type, event_data, created_at, source, source_id, metadata)
-VALUES (NEW_ID, gen_random_uuid(), 1, 'OrderPaid', '{"amount": "12.50", "currency": "EUR"}', 1767225600000,
-        '/payments', format('%s', :r::bigint), '{}')
-RETURNING id, version;
-"""
+VALUES ({new_id}, {order_id}, 1, 'OrderPaid', '{{"amount": "12.50", "currency": "EUR"}}', 1767225600000,
+        '/payments', {source_id}, '{{}}')
+RETURNING id, version"""
+
+
+def insert_row(connection: Connection, *, order_id: str, source_id: str) -> str:
+    """The plain INSERT of an event, its id the cheapest uuidv7 that the server has."""
+    has_uuidv7 = connection.info.server_version >= 180000
+    new_id = "uuidv7()" if has_uuidv7 else "uuidv7_at(clock_ms(), 0)"
+    return _INSERT.format(new_id=new_id, order_id=order_id, source_id=source_id)
 
 
 def insert(connection: Connection) -> str:
     """The script of plain INSERTs for that server."""
-    has_uuidv7 = connection.info.server_version >= 180000
-    return _INSERT.replace("NEW_ID", "uuidv7()" if has_uuidv7 else "uuidv7_at(clock_ms(), 0)")
+    row = insert_row(connection, order_id="gen_random_uuid()", source_id="format('%s', :r::bigint)")
+    return f"\\set r random(1, 9000000000000000)\n{row};\n"
 
 
 def throughput(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,7 +11,9 @@ import pytest
 from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
+from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
+from eventstore.log.errors import ConcurrencyError
 
 Connection = psycopg.Connection[Any]
 PAID = {"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}
@@ -206,6 +209,40 @@ def test_an_event_that_does_not_say_when_is_never_earlier_than_the_last_of_its_o
     append(connection, order)
     times = connection.execute("SELECT created_at FROM order_events ORDER BY version").fetchall()
     assert [at for (at,) in times] == [future] * 3
+
+
+def test_an_event_that_does_not_say_when_is_not_earlier_than_one_that_it_waited_for(
+    connection: Connection, other: Connection, database_url: str
+) -> None:
+    order, future = uuid4(), 4_000_000_000_000
+    with open_connection(database_url) as observer, ThreadPoolExecutor(1) as threads:
+        with other.transaction():
+            append(other, order, {**PAID, "created_at": future})
+            waiting = threads.submit(append, connection, order)
+            until_blocked(observer, connection)
+        waiting.result(30)
+    times = connection.execute("SELECT created_at FROM order_events ORDER BY version").fetchall()
+    assert [at for (at,) in times] == [future] * 2
+
+
+def test_a_refused_append_leaves_an_open_transaction_as_it_was(connection: Connection) -> None:
+    order = uuid4()
+    with connection.transaction():
+        append_json(connection, order, [PAID])
+        with pytest.raises(ConcurrencyError):
+            append_json(connection, order, [PAID], expected_version=0)
+        append_json(connection, order, [PAID], expected_version=1)
+    assert feed(connection) == [(order, 1), (order, 2)]
+
+
+def test_an_append_on_its_own_is_one_round_trip(connection: Connection, tmp_path: Path) -> None:
+    append_json(connection, uuid4(), [PAID])
+    with (tmp_path / "trace").open("w+") as trace:
+        connection.pgconn.trace(trace.fileno())
+        append_json(connection, uuid4(), [PAID])
+        connection.pgconn.untrace()
+        messages = (tmp_path / "trace").read_text()
+    assert messages.count("ReadyForQuery") == 1, messages
 
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])

@@ -39,3 +39,14 @@ def append(bench: Bench) -> Iterator[Row]:
             target=(">=", 5),
             note=f"{bench.clients} processes each; the processes take most of the processor time in both",
         )
+        limit, theirs = alternate(
+            bench.rounds, partial(python, clients.with_insert), partial(python, clients.with_package)
+        )
+        yield Row(
+            measure=f"limit of it: plain INSERT in Python, {bench.clients} clients",
+            unit="events/s",
+            ours=limit,
+            yardstick="eventsourcing, saving one event",
+            theirs=theirs,
+            note="what bounds the row above: one prepared statement, one round trip, no promises kept",
+        )

@@ -1,12 +1,4 @@
--- A created_at as a client may send it, JSON number (ms) or ISO 8601 string (without zone: UTC), in milliseconds.
-CREATE FUNCTION business_ms(created_at jsonb) RETURNS bigint LANGUAGE plpgsql STABLE STRICT AS $$
-BEGIN
-    IF jsonb_typeof(created_at) = 'number' AND length(created_at::text) <= 15 THEN
-        RETURN created_at::bigint;
-    END IF;
-    RETURN iso_8601_ms(created_at);
-END $$;
-
+-- An ISO 8601 string (without zone: UTC) in milliseconds.
 CREATE FUNCTION iso_8601_ms(created_at jsonb) RETURNS bigint LANGUAGE plpgsql STABLE STRICT
     SET timezone = 'UTC' AS $$
 DECLARE
@@ -23,3 +15,8 @@ EXCEPTION
                   HINT = 'Give whole milliseconds since 1970 as a number, or an ISO 8601 string '
                          'such as "2026-03-03T12:00:00Z".';
 END $$;
+
+-- A created_at as a client may send it, JSON number (ms), ISO 8601 string or null, in milliseconds.
+CREATE FUNCTION business_ms(created_at jsonb) RETURNS bigint LANGUAGE sql STABLE
+    RETURN CASE WHEN jsonb_typeof(created_at) = 'number' AND length(created_at::text) <= 15 THEN created_at::bigint
+                ELSE iso_8601_ms(nullif(created_at, 'null')) END;

@@ -1,13 +1,7 @@
--- An event of append_events() as it came; refuses one that is not {"type", "data", …} and says why.
--- What the values may be is the matter of event_is_valid().
-CREATE FUNCTION check_event(event jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+-- Says what is wrong with an event of append_events().
+CREATE FUNCTION refuse_event(event jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    IF event @@ '$.type.type() == "string" && exists($.data)
-                 && (!exists($.source) || $.source.type() == "string" || $.source == null)
-                 && (!exists($.source_id) || $.source_id.type() == "string" || $.source_id == null)'
-       AND event - '{type,data,created_at,source,source_id,metadata}'::text[] = '{}' THEN
-        RETURN event;
-    ELSIF jsonb_typeof(event) <> 'object' THEN
+    IF jsonb_typeof(event) <> 'object' THEN
         RAISE EXCEPTION 'an event must be a JSON object {"type", "data", …}, found %', jsonb_typeof(event)
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF jsonb_typeof(event -> 'type') IS DISTINCT FROM 'string' THEN
@@ -26,3 +20,14 @@ BEGIN
     RAISE EXCEPTION 'event %: source and source_id must be strings', event ->> 'type'
         USING ERRCODE = 'invalid_parameter_value';
 END $$;
+
+-- An event of append_events() as it came, if it is {"type", "data", …}; what the values may be is the matter of
+-- event_is_valid(). In SQL, so that it becomes a part of the expression that calls it.
+CREATE FUNCTION check_event(event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
+    RETURN CASE
+        WHEN event @@ '$.type.type() == "string" && exists($.data)
+                       && (!exists($.source) || $.source.type() == "string" || $.source == null)
+                       && (!exists($.source_id) || $.source_id.type() == "string" || $.source_id == null)'
+             AND event - '{type,data,created_at,source,source_id,metadata}'::text[] = '{}' THEN event
+        ELSE refuse_event(event)
+    END;
