@@ -99,7 +99,9 @@ def test_an_event_that_a_live_writer_appends_meanwhile_is_a_duplicate(
 def test_a_deadlock_with_a_live_transaction_is_tried_again(
     database_url: str, connection: Connection, event: Make, tmp_path: Path
 ) -> None:
-    first, second = sorted(uuid4() for _ in range(2))
+    (first,), (second,) = connection.execute(  # in the order in which a load appends to them
+        "SELECT o FROM unnest(%s::uuid[]) AS o ORDER BY order_bucket(o), o", ([uuid4(), uuid4()],)
+    )
     path = tmp_path / "events.ndjson"
     path.write_bytes(event(subject=first, id="1") + b"\n" + event(subject=second, id="2"))
     with open_connection(database_url) as other, ThreadPoolExecutor() as pool:
