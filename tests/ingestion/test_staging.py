@@ -236,6 +236,19 @@ def test_the_staging_table_is_empty_after_each_commit_and_can_be_used_at_once_ag
         assert sum(map(len, streams(connection).values())) == total
 
 
+def test_line_numbers_may_have_gaps_of_any_size(connection: Connection) -> None:
+    lines = [-5, 3, 2**26, 2**26 + 3, 2**35]
+    with connection.transaction():
+        connection.execute("SELECT open_staging()")
+        connection.execute(
+            "INSERT INTO staged_events SELECT n, %s, 'OrderShipped', '{}', 0, '/sql', n, '{}' "
+            "FROM unnest(%s::bigint[]) AS n",
+            (uuid4(), lines[::-1]),
+        )
+        connection.execute("SELECT append_staged()")
+    assert list(streams(connection).values()) == [[str(line) for line in lines]]
+
+
 def test_other_isolation_levels_are_refused(connection: Connection) -> None:
     connection.execute("SELECT open_staging()")
     with connection.transaction():
