@@ -5,7 +5,6 @@ import json
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -51,10 +50,10 @@ _anything: msgspec.json.Decoder[object] = msgspec.json.Decoder()
 _MEANINGFUL = frozenset(_Envelope.__struct_fields__)
 
 
-class StagedEvent(NamedTuple):
+class StagedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event ready for the log."""
 
-    order_id: UUID
+    order_id: str
     event_type: str
     data: str  #: the payload as it came
     created_at: int | None  #: business time, ms since 1970; None lets the database stamp it
@@ -116,7 +115,9 @@ def parse(line: bytes) -> StagedEvent:
     except PayloadError as error:
         raise RefusedError("bad_payload", str(error)) from None
     metadata = msgspec.json.encode(others).decode() if others else "{}"
-    return StagedEvent(envelope.subject, event_type, data.decode(), created_at, source, source_id, metadata)
+    return StagedEvent(
+        str(envelope.subject), event_type, data.decode(), created_at, source, source_id, metadata
+    )
 
 
 def _decode(line: bytes) -> tuple[_Envelope, Attributes]:
@@ -129,7 +130,7 @@ def _decode(line: bytes) -> tuple[_Envelope, Attributes]:
             line.decode()
         envelope = _envelope.decode(line)
         attributes = _attributes.decode(line)
-        others = _others(attributes) if attributes.keys() - _MEANINGFUL else {}
+        others = _others(attributes)
     except UnicodeDecodeError as error:
         raise RefusedError("not_utf8", f"{error.reason} at byte {error.start}") from None
     except RecursionError:
@@ -149,18 +150,17 @@ def _decode(line: bytes) -> tuple[_Envelope, Attributes]:
 
 def _others(attributes: Attributes) -> Attributes:
     """The attributes that have no meaning here: kept as metadata, so that nothing of an event is lost."""
-    if "data_base64" in attributes:
+    others = {name: value for name, value in attributes.items() if name not in _MEANINGFUL}
+    if not others:
+        return others
+    if "data_base64" in others:
         raise RefusedError("not_json_data", "the payload must be JSON in data, not data_base64")
-    if "schema_version" in attributes:
+    if "schema_version" in others:
         raise RefusedError("not_an_event", "schema_version is no CloudEvents name: call it schemaversion")
-    others = {
-        name: value
-        for name, value in attributes.items()
-        if name not in _MEANINGFUL and bytes(value) != b"null"
-    }
-    for name, value in others.items():
+    for name, value in list(others.items()):
         try:
-            _anything.decode(value)
+            if _anything.decode(value) is None:
+                del others[name]
         except msgspec.ValidationError as error:
             raise RefusedError("not_an_event", f"{name[:100]}: {error}") from None
     return others
@@ -210,7 +210,7 @@ def _with_leap_second(line: bytes, problem: str) -> StagedEvent:
         attributes["time"] = msgspec.Raw(earlier)
         event = parse(msgspec.json.encode(attributes))
         if event.created_at is not None and event.created_at + 1000 <= _LATEST:
-            return event._replace(created_at=event.created_at + 1000)
+            return msgspec.structs.replace(event, created_at=event.created_at + 1000)
     raise _bad_time(time.decode(errors="replace"))
 
 

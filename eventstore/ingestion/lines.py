@@ -2,7 +2,9 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
+
+import msgspec
 
 #: The longest line that is read as an event. Of a longer one only this much is kept.
 MAX_LINE = 1 << 20
@@ -13,7 +15,7 @@ _COMPRESSED_READ = 1 << 16
 _BLOCK = 1 << 18
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One line as it is in the file, without its end."""
 
     number: int  #: from 1

@@ -142,7 +142,7 @@ def _append_each(
     connection: Connection, file: str, chunks: Iterator[_Chunk]
 ) -> Iterator[tuple[_Chunk, list[Settled]]]:
     """Append chunk by chunk; while the database works on one, the next one is parsed."""
-    duplicates = False
+    duplicates = True  # the file may have been read before
     with ThreadPoolExecutor(1, "append") as appender:
         chunk = next(chunks, None)
         while chunk:

@@ -390,3 +390,18 @@ def test_counts_per_file_and_reason_add_up(connection: Connection, event: Make, 
         (str(tmp_path / "b.ndjson"), 2, 1, 0, 1),
     ]
     assert Counter(done.rejects_by_reason).total() == done.rejected
+
+
+def test_any_character_arrives_as_it_was_sent(
+    ingest_bytes: Callable[..., Ingested], connection: Connection, event: Make
+) -> None:
+    text = "".join(map(chr, range(1, 0x180))) + r"\ \. \N \t" + "\u2028\U0001f600"
+    changes = {"source": text, "id": text, "note": text, "type": "OrderShipped"}
+    lines = event(**changes, data={"carrier": text}), event(type="OrderShipped", data={"carrier": r"a\b"})
+    assert ingest_bytes(b"\n".join(lines).replace(b": ", b":\t")).appended == 2
+    rows = connection.execute(
+        "SELECT source, source_id, metadata ->> 'note', event_data ->> 'carrier' "
+        "FROM order_events ORDER BY id"
+    ).fetchall()
+    assert rows[0] == (text, text, text, text)
+    assert rows[1][3] == r"a\b"

@@ -99,7 +99,9 @@ def test_an_event_that_a_live_writer_appends_meanwhile_is_a_duplicate(
 def test_a_deadlock_with_a_live_transaction_is_tried_again(
     database_url: str, connection: Connection, event: Make, tmp_path: Path
 ) -> None:
-    first, second = sorted(uuid4() for _ in range(2))
+    (first,), (second,) = connection.execute(  # in the order in which a load appends to them
+        "SELECT o FROM unnest(%s::uuid[]) AS o ORDER BY order_bucket(o), o", ([uuid4(), uuid4()],)
+    )
     path = tmp_path / "events.ndjson"
     path.write_bytes(event(subject=first, id="1") + b"\n" + event(subject=second, id="2"))
     with open_connection(database_url) as other, ThreadPoolExecutor() as pool:
@@ -232,6 +234,19 @@ def test_the_staging_table_is_empty_after_each_commit_and_can_be_used_at_once_ag
             assert connection.execute("SELECT * FROM append_staged()").fetchall() == []
         assert connection.execute("SELECT count(*) FROM staged_events").fetchone() == (0,)
         assert sum(map(len, streams(connection).values())) == total
+
+
+def test_line_numbers_may_have_gaps_of_any_size(connection: Connection) -> None:
+    lines = [-5, 3, 2**26, 2**26 + 3, 2**35]
+    with connection.transaction():
+        connection.execute("SELECT open_staging()")
+        connection.execute(
+            "INSERT INTO staged_events SELECT n, %s, 'OrderShipped', '{}', 0, '/sql', n, '{}' "
+            "FROM unnest(%s::bigint[]) AS n",
+            (uuid4(), lines[::-1]),
+        )
+        connection.execute("SELECT append_staged()")
+    assert list(streams(connection).values()) == [[str(line) for line in lines]]
 
 
 def test_other_isolation_levels_are_refused(connection: Connection) -> None:
