@@ -13,7 +13,7 @@ import msgspec
 from eventstore.domain.money import exact_amount, is_currency
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What happened to an order. Subclasses are the event types."""
 
     @classmethod

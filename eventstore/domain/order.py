@@ -31,7 +31,7 @@ from eventstore.domain.upcasters import PAYLOAD_VERSION, UNMARKED_VERSION
 _ZERO = Decimal("0.00")
 
 
-class OrderState(msgspec.Struct, kw_only=True):
+class OrderState(msgspec.Struct, kw_only=True, gc=False):
     """An order after some of its events. Each field is a column of ``orders``."""
 
     order_id: UUID

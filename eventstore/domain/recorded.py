@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -26,7 +26,7 @@ def to_ms(at: datetime) -> int:
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MS
 
 
-class FoldEvent(NamedTuple):
+class FoldEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a fold needs of a recorded event, cheap to make by the million."""
 
     id: UUID
@@ -40,8 +40,9 @@ class FoldEvent(NamedTuple):
     @property
     def event(self) -> Event | UnknownEvent:
         """The typed event; decoded at each call."""
-        version = self.payload_version
-        return decode(self.event_type, self.data, UNMARKED_VERSION if version is None else int(version))
+        if self.payload_version is None:
+            return decode(self.event_type, self.data)
+        return decode(self.event_type, self.data, int(self.payload_version))
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True, dict=True):

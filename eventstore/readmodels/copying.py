@@ -10,6 +10,7 @@ from psycopg import sql
 from eventstore.log.connection import Connection
 
 _BATCH = 500
+_ARRAYS = {tuple, list}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,7 +31,7 @@ def copy_rows(
 
 
 def _line(row: Sequence[Any]) -> bytes:
-    values = [_array(value) if isinstance(value, tuple | list) else value for value in row]
+    values = [_array(value) if type(value) in _ARRAYS else value for value in row]
     line = _encode(values)
     if b"\\" in line:  # JSON has escapes that CSV lacks
         return ",".join(map(_csv, values)).encode() + b"\n"

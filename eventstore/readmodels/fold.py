@@ -1,7 +1,7 @@
 """Fold new events into a projection's table: the one place where events become rows."""
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -38,13 +38,14 @@ def fold_into(connection: Connection, target: Target, events: list[FoldEvent]) -
     are the orders with a late event, one older than what the row holds; those whose row was folded by other
     rules, so that no row mixes two; and those in quarantine.
     """
-    by_order: dict[UUID, list[FoldEvent]] = {}
+    by_order: dict[int, list[FoldEvent]] = {}
     for event in events:
-        by_order.setdefault(event.order_id, []).append(event)
-    before = read_states(connection, target.projection, target.table, list(by_order))
-    again = quarantined(connection, target.table, list(by_order))
+        by_order.setdefault(event.order_id.int, []).append(event)  # a UUID is slow to hash
+    orders = {stream[0].order_id: stream for stream in by_order.values()}
+    before = read_states(connection, target.projection, target.table, orders)
+    again = quarantined(connection, target.table) & orders.keys()
     folded: list[Any] = []
-    for order_id, stream in by_order.items():
+    for order_id, stream in orders.items():
         state = before.get(order_id) or target.projection.initial(order_id)
         new_events = [event for event in stream if event.version > state.version]
         if not new_events or order_id in again:
@@ -74,8 +75,9 @@ def fold_orders(
     projection: Projection[Any], folding: Folding, events: Iterable[FoldEvent]
 ) -> Iterator[Any | Poisoned]:
     """The states of orders whose events come one order after the other, each in fold order."""
-    for order, stream in groupby(events, key=attrgetter("order_id.int")):  # a UUID is slow to compare
-        yield _advanced(folding, projection.initial(UUID(int=order)), stream)
+    for _, stream in groupby(events, key=attrgetter("order_id.int")):  # a UUID is slow to compare
+        first = next(stream)
+        yield _advanced(folding, projection.initial(first.order_id), chain((first,), stream))  # noqa: B031
 
 
 def write(connection: Connection, target: Target, folded: list[Any | Poisoned]) -> int:

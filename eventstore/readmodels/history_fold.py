@@ -30,7 +30,7 @@ def learn_into(connection: Connection, target: Target, events: list[FoldEvent]) 
         by_order.setdefault(event.order_id, []).append(event)
     since = {order_id: min(event.created_at for event in stream) for order_id, stream in by_order.items()}
     held = read_beliefs(connection, target.projection, target.table, since)
-    again = quarantined(connection, target.table, list(by_order))
+    again = quarantined(connection, target.table) & by_order.keys()
     news: dict[UUID, list[FoldEvent]] = {}
     for order_id, stream in by_order.items():
         last = held[order_id][-1].state if order_id in held else None

@@ -23,13 +23,9 @@ def quarantine(connection: Connection, table: str, poisoned: list[Poisoned]) -> 
         )
 
 
-def quarantined(connection: Connection, table: str, order_ids: list[UUID] | None = None) -> set[UUID]:
-    """Those of ``order_ids``, or of all orders, that are in quarantine."""
-    rows = connection.execute(
-        "SELECT order_id FROM quarantine WHERE projection = %s "
-        "AND (CAST(%s AS uuid[]) IS NULL OR order_id = ANY(%s))",
-        (table, order_ids, order_ids),
-    )
+def quarantined(connection: Connection, table: str) -> set[UUID]:
+    """The orders in quarantine, of which there are few."""
+    rows = connection.execute("SELECT order_id FROM quarantine WHERE projection = %s", (table,))
     return {order_id for (order_id,) in rows}
 
 

@@ -4,6 +4,8 @@ import gzip
 import json
 from collections import Counter
 from datetime import UTC, date, datetime
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,7 @@ def test_a_demo_of_3000_orders_has_all_that_goes_wrong_and_a_second_run_appends_
     late = sum(
         earlier.created_at > later.created_at
         for found in events.values()
-        for earlier, later in zip(sorted(found), sorted(found)[1:], strict=False)
+        for earlier, later in pairwise(sorted(found, key=attrgetter("id")))
     )
     assert late >= 50
     types = Counter(event.event_type for found in events.values() for event in found)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from psycopg.rows import dict_row
 
 from eventstore.domain.order import OrderState, fold
@@ -100,7 +101,7 @@ def bucket_of(connection: psycopg.Connection[Any], order_id: UUID) -> int:
 def log_of(connection: psycopg.Connection[Any], order_id: UUID) -> list[FoldEvent]:
     rows = connection.execute(f"SELECT {FOLD_JSON} FROM order_events WHERE order_id = %s", (order_id,))
     # Hashable, as Raw is not.
-    return [event._replace(data=bytes(event.data)) for event in events_in(rows)]  # type: ignore[arg-type]
+    return [replace(event, data=bytes(event.data)) for event in events_in(rows)]
 
 
 def model(events: list[FoldEvent], at: datetime, known: datetime) -> OrderState | None:

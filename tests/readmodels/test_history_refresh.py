@@ -317,7 +317,7 @@ def test_an_order_whose_event_cannot_be_folded_is_set_aside_until_it_can(
 
         def apply(self, state: OrderState, recorded: FoldEvent, at: datetime) -> None:
             paid = msgspec.Raw(msgspec.json.encode(PAID))
-            RULES_1.apply(state, recorded._replace(data=paid), at)
+            RULES_1.apply(state, msgspec.structs.replace(recorded, data=paid), at)
 
     refresh(connection, replace(HISTORY, foldings=(Lenient(),)))
     assert quarantined(connection, "order_history") == set()
