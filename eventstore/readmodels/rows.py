@@ -31,7 +31,7 @@ def read_states(
     rows = connection.execute(query, (ids,)).fetchall()
     state: type[Any] = type(projection.initial(UUID(int=0)))
     text = "[" + ",".join(row for (row,) in rows) + "]"
-    states = msgspec.json.decode(text, type=list[state])  # type: ignore[valid-type]
+    states: list[Any] = msgspec.json.decode(text, type=list[state])  # type: ignore[valid-type]
     return {state.order_id: state for state in states}
 
 
