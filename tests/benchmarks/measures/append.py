@@ -14,7 +14,7 @@ def append(bench: Bench) -> Iterator[Row]:
         with open_connection(url) as connection:
             insert = pgbench.insert(connection)
         for count, target in ((1, 0.7), (bench.clients, 0.6)):
-            # Commits wait for a disk that others may use as well: many short rounds rather than a few long ones.
+            # Commits wait for a disk that others may use as well: many short rounds, not a few long ones.
             run = partial(pgbench.throughput, url, clients=count, seconds=bench.seconds / 3)
             ours, theirs = alternate(3 * bench.rounds, partial(run, pgbench.APPEND), partial(run, insert))
             yield Row(
