@@ -95,10 +95,11 @@ def promote(name: ProjectionName = ORDERS.name, as_json: Json = False) -> None:
         promoted = promote_candidate(connection, projection, by_hand=True)
         if promoted is None:
             found = candidate(connection, projection)
+            preview = " --preview" if projection.row_per_order else ""
             raise fail(
                 f"nothing to promote: {found.buckets} of {BUCKETS} buckets stand by rules "
                 f"{projection.fold_version}, {found.others} by others; "
-                f"run `eventstore replay{_argument(projection)} --preview`",
+                f"run `eventstore replay{_argument(projection)}{preview}`",
                 1,
             )
     print_json(promoted) if as_json else print_fields(_difference(promoted))

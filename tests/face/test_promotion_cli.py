@@ -1,0 +1,93 @@
+"""The command line of a change of rules: replay --preview, promote, promotion, rollback."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from eventstore.domain.order import RULES_1, OrderState, status_of
+from eventstore.face.cli import projecting
+
+Cli = Callable[..., Any]
+
+
+def returned_status(state: OrderState) -> str:
+    return "Returned" if "cancelled_after_shipped" in state.anomalies else status_of(state)
+
+
+@pytest.fixture
+def new_rules(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it to install the release in which an order cancelled after it was shipped counts as returned."""
+
+    def install() -> None:
+        both = replace(
+            projecting.ORDERS, foldings=(RULES_1, replace(RULES_1, version="2", status=returned_status))
+        )
+        others = [projection for projection in projecting.PROJECTIONS if projection is not projecting.ORDERS]
+        monkeypatch.setattr(projecting, "ORDERS", both)
+        monkeypatch.setattr(projecting, "PROJECTIONS", (both, *others))
+        monkeypatch.setattr(projecting, "projection_named", lambda name: {"orders": both}[name])
+
+    return install
+
+
+def statuses(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    return dict(connection.execute("SELECT status, count(*) FROM orders GROUP BY 1").fetchall())
+
+
+def test_a_new_rule_is_previewed_promoted_and_rolled_back(
+    cli: Cli, connection: psycopg.Connection[Any], new_rules: Callable[[], None]
+) -> None:
+    for _ in range(3):
+        order = uuid4()
+        cli("append", order, "OrderShipped", "{}", "--at", "2026-03-01")
+        cli("append", order, "OrderCancelled", "{}", "--at", "2026-03-02")
+    cli("append", uuid4(), "OrderShipped", "{}", "--at", "2026-03-01")
+    cli("refresh")
+    new_rules()
+    shown = cli("replay", "--preview", "--sample", "2")
+    assert shown.code == 0
+    assert "1 -> 2" in shown.out
+    assert shown.out.count("status Returned") == 2
+    assert "`eventstore promote`" in shown.out
+    found = cli("replay", "--preview", "--json").json
+    assert (found["changed"], found["columns"], len(found["sample"])) == (3, {"status": 3}, 3)
+    assert statuses(connection) == {"Cancelled": 3, "Shipped": 1}
+    promoted = cli("promote", "--json").json
+    assert [promoted[what] for what in ("added", "changed", "gone", "fold_version")] == [0, 3, 0, "2"]
+    assert statuses(connection) == {"Returned": 3, "Shipped": 1}
+    back = cli("rollback", "--json").json
+    assert (back["rules"], back["changed"]) == ("1", 3)
+    assert statuses(connection) == {"Cancelled": 3, "Shipped": 1}
+
+
+def test_what_cannot_be_promoted_or_rolled_back_says_what_to_do(cli: Cli) -> None:
+    cli("append", uuid4(), "OrderShipped", "{}")
+    nothing = cli("promote")
+    assert nothing.code == 1
+    assert "0 of 16 buckets stand" in nothing.err
+    assert "`eventstore replay --preview`" in nothing.err
+    history = cli("promote", "order_history")
+    assert "`eventstore replay order_history --preview`" not in history.err
+    assert "`eventstore replay order_history`" in history.err
+    only_rules = cli("rollback")
+    assert only_rules.code == 1
+    assert "install the release before it" in only_rules.err
+    assert "`eventstore replay order_history` there" in cli("rollback", "order_history").err
+    several = cli("replay", "order_history", "--preview")
+    assert (several.code, several.err.count("\n")) == (2, 1)
+    assert "several rows per order" in several.err
+    for command in ("replay", "promote", "rollback"):
+        assert "there is no projection 'order'; there are orders, order_history" in cli(command, "order").err
+
+
+def test_each_projection_has_its_own_promotion_policy(cli: Cli) -> None:
+    assert cli("promotion", "--json").json == {"promotion": "auto"}
+    assert cli("promotion", "manual", "order_history", "--json").json == {"promotion": "manual"}
+    assert cli("promotion", "--json").json == {"promotion": "auto"}
+    refused = cli("promotion", "sometimes")
+    assert refused.code == 2
+    assert "give auto or manual" in refused.err
