@@ -10,6 +10,8 @@ import pytest
 
 from eventstore.domain.order import RULES_1, OrderState, status_of
 from eventstore.face.cli import projecting
+from eventstore.readmodels.history import HISTORY
+from eventstore.readmodels.projection import ORDERS
 
 Cli = Callable[..., Any]
 
@@ -23,12 +25,9 @@ def new_rules(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Call it to install the release in which an order cancelled after it was shipped counts as returned."""
 
     def install() -> None:
-        both = replace(
-            projecting.ORDERS, foldings=(RULES_1, replace(RULES_1, version="2", status=returned_status))
-        )
-        others = [projection for projection in projecting.PROJECTIONS if projection is not projecting.ORDERS]
+        both = replace(ORDERS, foldings=(RULES_1, replace(RULES_1, version="2", status=returned_status)))
         monkeypatch.setattr(projecting, "ORDERS", both)
-        monkeypatch.setattr(projecting, "PROJECTIONS", (both, *others))
+        monkeypatch.setattr(projecting, "PROJECTIONS", (both, HISTORY))
         monkeypatch.setattr(projecting, "projection_named", lambda name: {"orders": both}[name])
 
     return install
