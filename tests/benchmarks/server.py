@@ -127,7 +127,7 @@ def circumstances(running: Server) -> dict[str, Any]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GB",
         "data on": _filesystem(data) or "another machine",
         "load before": f"{os.getloadavg()[0]:.1f}",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "postgresql": server_version,
         **{package: version(package) for package in _PACKAGES},
