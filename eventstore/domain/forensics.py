@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from eventstore.domain.order import OrderState
-from eventstore.domain.recorded import FoldEvent, RecordedEvent, to_ms
+from eventstore.domain.recorded import FoldEvent, RecordedEvent, fold_order, to_ms
 
 #: Fields that say where a state stands in the log, not what the order is like.
 _POSITION = frozenset({"order_id", "version", "last_event_id", "last_event_at", "fold_version"})
@@ -50,7 +50,7 @@ def learn(
         known = states[-1] if states else OrderState(order_id=event.order_id)
         late_by = known.last_event_at - event.happened_at if states else timedelta()
         late = late_by if late_by > timedelta() else None
-        place = bisect(told, _position(new), key=_position)
+        place = bisect(told, fold_order(new), key=fold_order)
         state = states[place - 1] if place else OrderState(order_id=event.order_id)
         again = [new, *told[place:]]
         try:
@@ -71,10 +71,6 @@ def learn(
             [name for name in known.anomalies if name not in state.anomalies],
             None,
         )
-
-
-def _position(event: FoldEvent) -> tuple[int, int]:
-    return event.created_at, event.version
 
 
 def _to_fold(event: RecordedEvent) -> FoldEvent:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from eventstore.domain.order import OrderState
-from eventstore.domain.recorded import FoldEvent
+from eventstore.domain.recorded import FoldEvent, fold_order
 
 
 class Span(NamedTuple):
@@ -76,9 +76,7 @@ class Timeline:
         self._beliefs[first:] = kept
 
         later = bisect_right(self._events, earliest, key=attrgetter("created_at"))
-        self._events[later:] = sorted(
-            [*self._events[later:], *events], key=attrgetter("created_at", "version")
-        )
+        self._events[later:] = sorted([*self._events[later:], *events], key=fold_order)
         for at, together in groupby(self._events[later:], key=attrgetter("created_at")):
             for event in together:
                 state = self._evolve(state, event)

@@ -25,7 +25,7 @@ from eventstore.domain.events import (
     UnknownEvent,
 )
 from eventstore.domain.folding import advance
-from eventstore.domain.recorded import FoldEvent, from_ms
+from eventstore.domain.recorded import FoldEvent, fold_order, from_ms
 from eventstore.domain.upcasters import PAYLOAD_VERSION, UNMARKED_VERSION
 
 _ZERO = Decimal("0.00")
@@ -181,6 +181,6 @@ ORDER_RULES = (RULES_1,)
 def fold(order_id: UUID, events: Iterable[FoldEvent]) -> OrderState:
     """The state of an order after ``events``, given in any order, by the current rules."""
     state = OrderState(order_id=order_id)
-    for event in sorted(events, key=lambda event: (event.created_at, event.version)):
+    for event in sorted(events, key=fold_order):
         advance(ORDER_RULES[-1], state, event)
     return state

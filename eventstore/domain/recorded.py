@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +44,10 @@ class FoldEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
         if self.payload_version is None:
             return decode(self.event_type, self.data)
         return decode(self.event_type, self.data, int(self.payload_version))
+
+
+#: The key that puts the events of an order in the order of their fold.
+fold_order = attrgetter("created_at", "version")
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True, dict=True):

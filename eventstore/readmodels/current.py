@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from eventstore.domain.folding import advance
-from eventstore.domain.recorded import FoldEvent, to_ms
+from eventstore.domain.recorded import FoldEvent, fold_order, to_ms
 from eventstore.log.connection import Connection
 from eventstore.readmodels.events import FOLD_JSON, events_in
 from eventstore.readmodels.projection import ORDERS, Projection
@@ -24,7 +24,7 @@ def current(connection: Connection, order_id: UUID, projection: Projection[Any] 
     if state.version and any(event.created_at < to_ms(state.last_event_at) for event in tail):
         state = projection.initial(order_id)
         tail = _events_above(connection, order_id, 0)
-    for event in sorted(tail, key=lambda event: (event.created_at, event.version)):
+    for event in sorted(tail, key=fold_order):
         advance(folding or projection.current, state, event)
     return state if state.version else None
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from eventstore.domain.folding import Folding, advance
-from eventstore.domain.recorded import FoldEvent, to_ms
+from eventstore.domain.recorded import FoldEvent, fold_order, to_ms
 from eventstore.log.connection import Connection
 from eventstore.readmodels.events import events_of
 from eventstore.readmodels.projection import Projection
-from eventstore.readmodels.quarantine import Poisoned, quarantine, quarantined, release
+from eventstore.readmodels.quarantine import Poisoned, poisoned_by, quarantine, quarantined, release
 from eventstore.readmodels.rows import mark_rows, read_states, upsert_states
 
 _BATCH = 5_000
@@ -50,7 +50,7 @@ def fold_into(connection: Connection, target: Target, events: list[FoldEvent]) -
         new_events = [event for event in stream if event.version > state.version]
         if not new_events or order_id in again:
             continue
-        new_events.sort(key=attrgetter("created_at", "version"))
+        new_events.sort(key=fold_order)
         late = new_events[0].created_at < to_ms(state.last_event_at)
         if state.version and (late or state.fold_version != target.mark):
             again.add(order_id)
@@ -94,6 +94,5 @@ def _advanced(folding: Folding, state: Any, events: Iterable[FoldEvent]) -> Any 
         try:
             advance(folding, state, event)
         except Exception as error:
-            what = f"version {event.version}, {event.event_type}: {type(error).__name__}: {error}"
-            return Poisoned(state.order_id, what)
+            return poisoned_by(event, error)
     return state

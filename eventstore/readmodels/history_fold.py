@@ -15,7 +15,7 @@ from eventstore.log.connection import Connection
 from eventstore.readmodels.events import FOLD_JSON, events_in, events_of
 from eventstore.readmodels.fold import Folded, Target
 from eventstore.readmodels.history_rows import close_rows, delete_orders, insert_rows, read_beliefs
-from eventstore.readmodels.quarantine import Poisoned, quarantine, quarantined, release
+from eventstore.readmodels.quarantine import Poisoned, poisoned_by, quarantine, quarantined, release
 
 
 def learn_into(connection: Connection, target: Target, events: list[FoldEvent]) -> Folded:
@@ -106,8 +106,7 @@ def _learn(
     try:
         return [*timeline.learn_all(events), *timeline.known()]
     except Exception as error:
-        what = f"version {at_fault.version}, {at_fault.event_type}: {type(error).__name__}: {error}"
-        return Poisoned(order_id, what)
+        return poisoned_by(at_fault, error)
 
 
 def _events_known_after(

@@ -13,6 +13,7 @@ from eventstore.domain.recorded import from_ms, to_ms
 from eventstore.log.connection import Connection
 from eventstore.readmodels.copying import copy_rows
 from eventstore.readmodels.projection import Projection
+from eventstore.readmodels.rows import state_of
 
 
 def history_row(span: Span) -> list[Any]:
@@ -48,13 +49,11 @@ def read_beliefs(
         columns=sql.SQL(", ").join(sql.Identifier("h", column) for column in columns),
         table=sql.Identifier(table),
     )
-    make: Any = type(projection.initial(UUID(int=0)))
     beliefs: dict[UUID, list[Belief]] = {}
-    for *state_values, valid_from, recorded_from in connection.execute(
+    for *values, valid_from, recorded_from in connection.execute(
         query, (list(since), [from_ms(ms) for ms in since.values()])
     ):
-        values = (tuple(value) if isinstance(value, list) else value for value in state_values)
-        state = make(**dict(zip(columns, values, strict=True)))
+        state = state_of(projection, values)
         belief = Belief(state, to_ms(valid_from), to_ms(recorded_from))
         beliefs.setdefault(state.order_id, []).append(belief)
     return beliefs

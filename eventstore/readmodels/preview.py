@@ -138,10 +138,9 @@ def _count(connection: Connection, projection: Projection[Any]) -> dict[str, int
 
 
 def _totals(connection: Connection, projection: Projection[Any]) -> list[Total]:
-    state = projection.initial(UUID(int=0))
     money = [
         field.name
-        for field in msgspec.structs.fields(type(state))
+        for field in msgspec.structs.fields(projection.state_type)
         if field.type is Decimal or Decimal in getattr(field.type, "__args__", ())
     ]
     if not money or "currency" not in projection.columns:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
 from uuid import UUID
 
@@ -62,9 +63,13 @@ class Projection(Generic[S]):
         """The rules of that version, None where this code does not have them any more (or not yet)."""
         return next((folding for folding in self.foldings if folding.version == version), None)
 
-    @property
+    @cached_property
+    def state_type(self) -> type[Any]:
+        return type(self.initial(UUID(int=0)))
+
+    @cached_property
     def columns(self) -> tuple[str, ...]:
-        return tuple(type(self.initial(UUID(int=0))).__struct_fields__)  # type: ignore[attr-defined]
+        return tuple(self.state_type.__struct_fields__)
 
     @property
     def table_columns(self) -> tuple[str, ...]:

@@ -6,12 +6,19 @@ The row of such an order stays as it was. Every refresh tries again, so a fix of
 from typing import NamedTuple
 from uuid import UUID
 
+from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
 
 
 class Poisoned(NamedTuple):
     order_id: UUID
     error: str
+
+
+def poisoned_by(event: FoldEvent, error: Exception) -> Poisoned:
+    """The order of an event that the rules fail on."""
+    what = f"version {event.version}, {event.event_type}: {type(error).__name__}: {error}"
+    return Poisoned(event.order_id, what)
 
 
 def quarantine(connection: Connection, table: str, poisoned: list[Poisoned]) -> None:

@@ -18,7 +18,7 @@ from eventstore.log.connection import Connection
 from eventstore.readmodels.copying import copy_rows
 from eventstore.readmodels.events import FOLD_JSON, events_in
 from eventstore.readmodels.projection import ORDERS
-from eventstore.readmodels.quarantine import Poisoned, quarantine
+from eventstore.readmodels.quarantine import Poisoned, poisoned_by, quarantine
 from eventstore.readmodels.starts import START_COLUMNS, Start, as_start, beginning
 
 SNAPSHOTS, CHECKPOINTS = "order_snapshots", "order_checkpoints"
@@ -29,6 +29,10 @@ _COLUMNS = ("day", "until_at", "until_version", "events", *ORDERS.columns)
 
 class _PoisonError(Exception):
     """The rules failed on an event."""
+
+    def __init__(self, poisoned: Poisoned) -> None:
+        super().__init__(poisoned.error)
+        self.poisoned = poisoned
 
 
 def list_orders(connection: Connection, query: str, parameters: dict[str, Any], rules: Folding) -> int:
@@ -106,8 +110,7 @@ def _kept(
         try:
             return evolve(rules, state, event)
         except Exception as error:
-            what = f"version {event.version}, {event.event_type}: {type(error).__name__}: {error}"
-            raise _PoisonError(what) from error
+            raise _PoisonError(poisoned_by(event, error)) from error
 
     ahead = next(starts, None)
     for order_id, stream in groupby(events, key=attrgetter("order_id")):
@@ -117,7 +120,7 @@ def _kept(
         try:
             yield from states_to_keep(start.state, start.events, stream, evolved, days, every)
         except _PoisonError as error:
-            set_aside(Poisoned(order_id, str(error)))
+            set_aside(error.poisoned)
 
 
 def _events(connection: Connection, until: UUID, until_ms: int) -> Iterator[FoldEvent]:

@@ -29,10 +29,16 @@ def read_states(
     ).format(column_list(projection), sql.Identifier(table))
     ids = "{" + ",".join(f"{order_id.int:032x}" for order_id in order_ids) + "}"
     rows = connection.execute(query, (ids,)).fetchall()
-    state: type[Any] = type(projection.initial(UUID(int=0)))
+    state: type[Any] = projection.state_type
     text = "[" + ",".join(row for (row,) in rows) + "]"
     states: list[Any] = msgspec.json.decode(text, type=list[state])  # type: ignore[valid-type]
     return {state.order_id: state for state in states}
+
+
+def state_of(projection: Projection[Any], values: Iterable[Any]) -> Any:
+    """The state that the values of a row, in the order of the projection's columns, stand for."""
+    fields = (tuple(value) if isinstance(value, list) else value for value in values)
+    return projection.state_type(**dict(zip(projection.columns, fields, strict=True)))
 
 
 def upsert_states(

@@ -9,6 +9,7 @@ from psycopg import sql
 from eventstore.domain.days import BEGINNING_OF_TIME_MS
 from eventstore.domain.order import OrderState
 from eventstore.readmodels.projection import ORDERS
+from eventstore.readmodels.rows import state_of
 
 #: The columns of ``as_start``, in its order, for a FROM clause that calls latest_snapshot() ``s``.
 START_COLUMNS = sql.SQL(", ").join(
@@ -32,9 +33,6 @@ def beginning(order_id: UUID) -> Start:
 def as_start(row: Sequence[Any]) -> Start:
     """The start that a row of START_COLUMNS stands for."""
     events, at, version, *values = row
-    fields: dict[str, Any] = {
-        column: tuple(value) if isinstance(value, list) else value
-        for column, value in zip(ORDERS.columns, values, strict=True)
-    }
-    fields["fold_version"] = None  # a state does not depend on where its fold started
-    return Start(OrderState(**fields), events, at, version)
+    state: OrderState = state_of(ORDERS, values)
+    state.fold_version = None  # a state does not depend on where its fold started
+    return Start(state, events, at, version)

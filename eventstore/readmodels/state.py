@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from psycopg import sql
 from eventstore.domain.days import CHECKPOINT_EVERY, END_OF_TIME_MS, LAST_VERSION
 from eventstore.domain.folding import Folding, advance
 from eventstore.domain.order import OrderState
-from eventstore.domain.recorded import FoldEvent, to_ms
+from eventstore.domain.recorded import FoldEvent, fold_order, to_ms
 from eventstore.log.connection import Connection
 from eventstore.log.errors import EventStoreError
 from eventstore.readmodels.events import FOLD_JSON, events_in
@@ -114,7 +113,7 @@ def _tail(
         events = events_in(rows)
         return sorted(
             (event for event in events if event.created_at <= until_ms),
-            key=attrgetter("created_at", "version"),
+            key=fold_order,
         )
     rows = connection.execute(
         f"SELECT {FOLD_JSON} FROM order_events WHERE order_id = %s AND (created_at, version) > (%s, %s) "
