@@ -9,6 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
+from eventstore.log.schema.functions import create_functions
+
 _HERE = Path(__file__).parent
 _MIGRATION_LOCK = 0x45530001  # any number of its own: one migration at a time per database
 
@@ -21,7 +23,8 @@ def _config(connection: Connection) -> Config:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Migrate the database at ``url`` forwards; does nothing where it is already there.
+    """Migrate the database at ``url`` forwards and bring its functions up to date; does nothing where it is
+    already there.
 
     Several processes may call this at once: they take turns.
     """
@@ -32,6 +35,8 @@ def upgrade(url: str, revision: str = "head") -> None:
                 text("SELECT pg_advisory_xact_lock(0, CAST(:key AS int))"), {"key": _MIGRATION_LOCK}
             )
             command.upgrade(_config(connection), revision)
+            if revision == "head":
+                create_functions(connection)
     finally:
         engine.dispose()
 

@@ -21,7 +21,7 @@ _TABLES_OF_STATES = (
 def run_sql(connection: Connection, revision: str, *names: str) -> None:
     """Execute files of ``sql/<revision>``, in the order given, exactly as they are."""
     for name in names:
-        _execute(connection, (_HERE / "sql" / revision / f"{name}.sql").read_text(encoding="utf-8"))
+        execute(connection, (_HERE / "sql" / revision / f"{name}.sql").read_text(encoding="utf-8"))
 
 
 def add_order_column(connection: Connection, name: str, definition: str) -> None:
@@ -31,25 +31,24 @@ def add_order_column(connection: Connection, name: str, definition: str) -> None
     that are there have the default until a replay is promoted, so a new version of the rules goes with it.
     """
     for table in _TABLES_OF_STATES:
-        _execute(
+        execute(
             connection,
             sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
                 sql.Identifier(table), sql.Identifier(name), sql.SQL(definition)
             ),
         )
-    create_as_of_functions(connection)
 
 
 def create_as_of_functions(connection: Connection) -> None:
-    """Create `orders_as_of` and `order_as_of`, or create them anew with the columns that `orders` has now."""
-    columns = _execute(
+    """Create `orders_as_of` and `order_as_of` with the columns that `orders` has now, as revision 0002 did."""
+    columns = execute(
         connection,
         "SELECT string_agg(format('h.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute "
         "WHERE attrelid = 'orders'::regclass AND attnum > 0 AND NOT attisdropped",
     )
     for name in ("orders_as_of", "order_as_of"):
         body = (_HERE / "sql" / "0002" / f"{name}.sql").read_text(encoding="utf-8")
-        _execute(connection, body.replace("/* columns of orders */", columns))
+        execute(connection, body.replace("/* columns of orders */", columns))
 
 
 def create_candidate(connection: Connection, table: str) -> None:
@@ -58,7 +57,7 @@ def create_candidate(connection: Connection, table: str) -> None:
     ``table`` has the primary key ``order_id``. Readers may read both tables, the projector may write them.
     """
     names = {"table": sql.Identifier(table), "candidate": sql.Identifier(f"{table}_candidate")}
-    _execute(
+    execute(
         connection,
         sql.SQL(
             "CREATE TABLE {candidate} (LIKE {table} INCLUDING ALL) PARTITION BY HASH (order_id);"
@@ -68,7 +67,7 @@ def create_candidate(connection: Connection, table: str) -> None:
         ).format(**names),
     )
     for bucket in range(_BUCKETS):
-        _execute(
+        execute(
             connection,
             sql.SQL(
                 "CREATE TABLE {bucket} PARTITION OF {candidate} "
@@ -83,7 +82,7 @@ def create_candidate(connection: Connection, table: str) -> None:
         )
 
 
-def _execute(connection: Connection, statement: str | sql.Composable) -> str:
+def execute(connection: Connection, statement: str | sql.Composable) -> str:
     """Execute; returns the first value of the answer, where there is one."""
     cursor = connection.connection.cursor()
     try:

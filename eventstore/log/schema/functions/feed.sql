@@ -1,0 +1,73 @@
+-- Step 1 of a read, to be committed before step 2: from now on every append mints its ids above what is
+-- returned. The newest committed id is covered, so a reader always sees what was committed before.
+CREATE OR REPLACE FUNCTION publish_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = public, pg_temp AS $$
+DECLARE
+    published bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(17748, 0);  -- one at a time: the sequence must never be set lower
+    published := coalesce(pg_sequence_last_value('feed_horizon'), 0);
+    PERFORM setval('feed_horizon', greatest(
+        published, clock_ms(), uuidv7_ms((SELECT id FROM order_events ORDER BY id DESC LIMIT 1))));
+    -- What readers were shown must survive a crash, and one that does not commit holds up the other readers.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'local', true);
+    END IF;
+    IF current_setting('idle_in_transaction_session_timeout') = '0' THEN
+        PERFORM set_config('idle_in_transaction_session_timeout', '60s', true);
+    END IF;
+    PERFORM set_config('eventstore.published_here', 'yes', true);
+    RETURN pg_sequence_last_value('feed_horizon');
+END $$;
+
+-- Step 2 of a read: the millisecond up to which the feed is complete and will never change.
+-- Call it in a statement of its own: the rows must be read by a later one, in a later snapshot.
+CREATE OR REPLACE FUNCTION horizon_ms() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = public, pg_temp AS $$
+DECLARE
+    published bigint;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'the feed cannot be read on a standby: open appends are only known to the primary'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'the feed can only be read at isolation level READ COMMITTED, not %',
+            upper(current_setting('transaction_isolation'))
+            USING ERRCODE = 'invalid_transaction_state',
+                  HINT = 'The rows must be read in a snapshot later than the horizon.';
+    END IF;
+    IF current_setting('eventstore.published_here', true) <> '' THEN
+        RAISE EXCEPTION 'publish_horizon() was called in this transaction and is not committed yet'
+            USING ERRCODE = 'invalid_transaction_state',
+                  HINT = 'Commit after publish_horizon(), then read in a new transaction: '
+                         'what readers were shown must survive a crash.';
+    END IF;
+    -- First what was published, then the locks: an append whose lock is not there yet will mint above the former.
+    published := coalesce(pg_sequence_last_value('feed_horizon'), 0);
+    RETURN least(published, (
+        SELECT min(((l.classid::bigint & 65535) << 32) | l.objid::bigint) - 1
+          FROM pg_locks l
+         WHERE l.locktype = 'advisory' AND l.mode = 'ShareLock' AND l.objsubid = 1
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND l.classid::bigint >> 16 = 17747));
+END $$;
+
+-- The feed: events after a watermark (null: from the beginning), each exactly once, an order's versions rising.
+CREATE OR REPLACE FUNCTION read_events(after uuid, max_events int)
+    RETURNS SETOF order_events LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = public, pg_temp AS $$
+DECLARE
+    horizon uuid;
+BEGIN
+    IF max_events IS NULL OR max_events < 1 THEN
+        RAISE EXCEPTION 'max_events must be 1 or more, found %', coalesce(max_events::text, 'null')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    horizon := uuidv7_ceiling(horizon_ms());
+    RETURN QUERY
+        SELECT * FROM order_events e
+         WHERE e.id > coalesce(after, '00000000-0000-0000-0000-000000000000') AND e.id <= horizon
+         ORDER BY e.id
+         LIMIT max_events;
+END $$;
