@@ -33,12 +33,12 @@ def test_a_role_that_may_create_in_public_is_named_with_the_remedy(
 ) -> None:
     url = new_database(migrated=False)
     with psycopg.connect(url, autocommit=True) as admin, stranger(admin) as name:
-        admin.execute(sql.SQL(allowed).format(sql.Identifier(name)))  # type: ignore[arg-type]
+        admin.execute(sql.SQL(allowed).format(sql.Identifier(name)))
         with pytest.raises(ServerError, match=name) as refused:
             migrate.upgrade(url)
         assert migrate.current(url) is None
         remedy = str(refused.value).partition("mends that with: ")[2]
-        admin.execute(remedy)  # type: ignore[call-overload]
+        admin.execute(remedy)
         migrate.upgrade(url)
 
 
@@ -74,13 +74,13 @@ def test_what_a_stranger_left_in_public_is_named_with_the_remedy(
         admin.execute(
             sql.SQL("GRANT CREATE ON SCHEMA public TO {0}; SET ROLE {0}").format(sql.Identifier(name))
         )
-        admin.execute(made)  # type: ignore[call-overload]
+        admin.execute(made)
         admin.execute(
             sql.SQL("RESET ROLE; REVOKE CREATE ON SCHEMA public FROM {}").format(sql.Identifier(name))
         )
         with pytest.raises(ServerError, match=name) as refused:
             migrate.upgrade(url)
-        admin.execute(str(refused.value).partition("mends that with: ")[2])  # type: ignore[call-overload]
+        admin.execute(str(refused.value).partition("mends that with: ")[2])
         migrate.upgrade(url)
 
 
