@@ -42,7 +42,7 @@ def any_character() -> None:
 
 
 def close_output() -> bool:
-    """Whether all output has arrived; says what was wrong. A reader that had enough, as `head`, is no news."""
+    """Whether all output has arrived; says what was wrong, unless a reader such as `head` had enough."""
     try:
         sys.stdout.flush()
     except OSError as error:
