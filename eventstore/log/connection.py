@@ -35,7 +35,6 @@ _SETTINGS = {
     "TimeZone": "'UTC'",
     "DateStyle": "'ISO, MDY'",
     "IntervalStyle": "postgres",
-    "bytea_output": "hex",
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
     "array_nulls": "on",

@@ -4,6 +4,7 @@ Behind such a one the prepared statements, temporary tables, settings and locks 
 up. A pooler that gives each client a connection of its own for as long as it stays is as good as none.
 """
 
+import random
 import selectors
 import time
 from typing import Any
@@ -14,7 +15,8 @@ from psycopg import pq
 from eventstore.log.errors import DatabaseUnavailableError
 from eventstore.server.databases import CONNECT_TIMEOUT_S, cannot_connect, parameters
 
-_ROUNDS = 5
+_ROUNDS = 20
+_ROUNDS_S = 3.0  # of a pool that is busy
 _OTHER_WAITS_S = 2.0  # behind a pooler of the good kind it waits for ever where there is one place
 _WAIT_S = 10.0
 
@@ -49,8 +51,10 @@ def _is_shared(connection: psycopg.Connection[Any]) -> bool:
         )
     except psycopg.OperationalError:
         return False  # no place for a second client
+    deadline = time.monotonic() + _ROUNDS_S
     try:
         for _ in range(_ROUNDS):
+            began = time.monotonic()
             mine = _server_of(connection)
             _ask(other)
             theirs = _answer(other, _OTHER_WAITS_S)
@@ -58,8 +62,10 @@ def _is_shared(connection: psycopg.Connection[Any]) -> bool:
             theirs = theirs or _answer(other, 0)
             if again != mine or theirs == mine:
                 return True
-            if theirs is None:
+            if theirs is None or time.monotonic() > deadline:
                 return False
+            # Clients in step with one another could get the same server again and again.
+            time.sleep(random.uniform(0, time.monotonic() - began))  # noqa: S311
     except psycopg.OperationalError:
         return False
     finally:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -16,6 +16,7 @@ import eventstore
 from eventstore import Fact, OrderCreated, OrderPaid, OrderShipped
 from eventstore.ingestion.load import ingest
 from eventstore.ingestion.rejects import list_rejects
+from eventstore.log.append import append
 from eventstore.log.connection import Connection
 from eventstore.log.schema import migrate
 from eventstore.readmodels.customers import refresh_customers
@@ -44,7 +45,6 @@ ODD = {
     "TimeZone": "Asia/Kolkata",
     "DateStyle": "German",
     "IntervalStyle": "sql_standard",
-    "bytea_output": "escape",
     "extra_float_digits": "-15",
     "standard_conforming_strings": "off",
     "array_nulls": "off",
@@ -53,8 +53,9 @@ ODD = {
     "row_security": "off",
     "exit_on_error": "on",
 }
-#: What only makes it slower is left as it is, and changes nothing either.
+#: What makes it slower, or looks different on the way, is left as it is, and changes nothing either.
 SLOW = {
+    "bytea_output": "escape",
     "plan_cache_mode": "force_generic_plan",
     "enable_indexscan": "off",
     "enable_seqscan": "off",
@@ -132,11 +133,28 @@ def work_through(url: str, folder: Path) -> None:
         assert (followed[1].source, followed[1].source_id) == ("/shop\\", "ü-1")
         assert list(store.subscribe("billing", follow=False)) == []
         with store.connection() as one, store.connection() as two:
-            assert one.execute("SHOW lock_timeout").fetchone() == ("10s",)
+            see_what_a_session_shows(one)
             two.execute("SELECT pg_sleep(0.1)")  # the first one is idle
             with one.transaction():
                 one.execute("SELECT")
                 two.execute("SELECT pg_sleep(0.1)")  # ... and now in a transaction
+
+
+def see_what_a_session_shows(connection: Connection) -> None:
+    with pytest.raises(eventstore.ConcurrencyError):
+        append(connection, SECOND, [OrderShipped()], expected_version=0)
+    for shows, expected in (
+        ("interval '25 hours'", timedelta(hours=25)),
+        ("now()::text ~ '\\+00$'", True),
+        ("0.1::float8 + 0.2", 0.1 + 0.2),
+        ("'{null}'::text[]", [None]),
+        ("NULL = 1 OR NULL = NULL", None),
+        ("'orders'::regclass::text", "orders"),
+        ("current_setting('lock_timeout')", "10s"),
+        ("current_setting('row_security')", "on"),
+        ("current_setting('transaction_deferrable')", "off"),
+    ):
+        assert connection.execute(f"SELECT {shows}").fetchone() == (expected,), shows
 
 
 def bring_up_to_date(connection: Connection) -> None:
