@@ -5,7 +5,16 @@ import sys
 import psycopg
 
 from eventstore.domain.payload import PayloadError
-from eventstore.face.cli import following, forensics, ingesting, operating, projecting, writing
+from eventstore.face.cli import (
+    consumers,
+    following,
+    forensics,
+    ingesting,
+    operating,
+    projecting,
+    settings,
+    writing,
+)
 from eventstore.face.cli.app import app
 from eventstore.face.cli.output import complain
 from eventstore.face.times import UnreadableTimeError
@@ -13,7 +22,18 @@ from eventstore.ingestion.files import InputFileError
 from eventstore.log.errors import EventStoreError
 from eventstore.server.errors import ServerError
 
-__all__ = ["app", "following", "forensics", "ingesting", "main", "operating", "projecting", "writing"]
+__all__ = [
+    "app",
+    "consumers",
+    "following",
+    "forensics",
+    "ingesting",
+    "main",
+    "operating",
+    "projecting",
+    "settings",
+    "writing",
+]
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
--- No event above this id is read, now or within the next minute: publishing goes no further because of a stored
--- id. Events above it wait, with their orders, until the clock is there.
+-- No event above this id is read soon: because of a stored id, publishing goes no further than a minute beyond
+-- the clock and what was published. Events above it wait, with their orders, until the clock is there.
 CREATE OR REPLACE FUNCTION feed_ceiling() RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = public, pg_temp AS $$
-    SELECT uuidv7_ceiling(greatest(coalesce(pg_sequence_last_value('feed_horizon'), 0), clock_ms() + 60000));
+    SELECT uuidv7_ceiling(greatest(pg_sequence_last_value('feed_horizon'), clock_ms()) + 60000);
 $$;
 
 -- The row of a consumer, locked, for the one who may change it: the role that registered it, the members of that

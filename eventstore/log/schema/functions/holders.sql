@@ -96,7 +96,7 @@ CREATE OR REPLACE FUNCTION lock_holders()
                 -- An append that claims to be older than its transaction is a lock of the session.
                 WHEN h.kind = 'append'
                 THEN least(coalesce(a.xact_start, a.backend_start),
-                           greatest(a.backend_start, to_timestamp(h.floor_ms / 1000.0)))
+                           greatest(a.backend_start, to_timestamp(least(h.floor_ms, 253402300799999) / 1000.0)))
                 ELSE coalesce(a.xact_start, a.backend_start)
            END,
            left(a.query, 200), x.gid, h.granted,

@@ -7,7 +7,7 @@ COMMENT ON COLUMN consumers.owner IS
 CREATE TABLE settings (
     only_row  boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     max_hold  interval NOT NULL DEFAULT '5 minutes'
-              CONSTRAINT max_hold_is_10_seconds_to_1_day CHECK (max_hold BETWEEN '10 seconds' AND '1 day')
+              CONSTRAINT max_hold_is_between_10_seconds_and_1_day CHECK (max_hold BETWEEN '10 seconds' AND '1 day')
 );
 COMMENT ON TABLE settings IS 'Settings of this store: see the comment of each column. UPDATE settings SET max_hold = ''10 minutes''';
 COMMENT ON COLUMN settings.max_hold IS
