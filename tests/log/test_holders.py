@@ -286,22 +286,23 @@ def test_a_setting_is_changed_for_everybody(connection: Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def server_with_prepared_transactions() -> Iterator[str]:
+def home_with_prepared_transactions() -> Iterator[Path]:
     """A server of its own: the setting needs a restart."""
     home = Path(mkdtemp(prefix="prepared-", dir=os.environ["EVENTSTORE_TEST_FOLDER"]))
     with psycopg.connect(embedded.start(home), autocommit=True) as server:
         server.execute("ALTER SYSTEM SET max_prepared_transactions = 10")
         server.execute("ALTER SYSTEM SET fsync = off")
     embedded.stop(home)
-    yield embedded.start(home)
+    yield home
     embedded.stop(home)
 
 
 @pytest.fixture
-def prepared_url(server_with_prepared_transactions: str) -> Iterator[str]:
-    migrate.upgrade(server_with_prepared_transactions)
-    yield server_with_prepared_transactions
-    with psycopg.connect(server_with_prepared_transactions, autocommit=True) as connection:
+def prepared_url(home_with_prepared_transactions: Path) -> Iterator[str]:
+    url = embedded.start(home_with_prepared_transactions)
+    migrate.upgrade(url)
+    yield url
+    with psycopg.connect(url, autocommit=True) as connection:
         for (gid,) in connection.execute("SELECT gid FROM pg_prepared_xacts").fetchall():
             connection.execute(psycopg.sql.SQL("ROLLBACK PREPARED {}").format(gid))
 
@@ -351,3 +352,14 @@ def test_prepared_transactions_are_named_by_their_gid_and_never_ended(prepared_u
         )
         assert 'prepared transaction "it\'s an append" (role postgres)' in in_words(reported)
         assert connection.execute("SELECT gid FROM pg_prepared_xacts").fetchall() == [("it's an append",)]
+
+
+def test_a_prepared_transaction_is_named_after_the_server_was_restarted_too(
+    prepared_url: str, home_with_prepared_transactions: Path
+) -> None:
+    prepare(prepared_url, "orphan", "SELECT hold_horizon()")
+    embedded.stop(home_with_prepared_transactions)
+    with open_connection(embedded.start(home_with_prepared_transactions)) as connection:
+        assert [(one.kind, one.gid, one.role) for one in lock_holders(connection)] == [
+            ("append", "orphan", "postgres")
+        ]

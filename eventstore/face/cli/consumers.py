@@ -10,7 +10,7 @@ from rich.table import Table
 from eventstore.domain.recorded import to_ms
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import console, print_fields, print_json
-from eventstore.face.times import as_text, parse_time
+from eventstore.face.times import UnreadableTimeError, as_text, parse_time
 from eventstore.log.connection import Connection
 from eventstore.log.consumers import (
     consumer_watermark,
@@ -116,7 +116,10 @@ def _watermark(connection: Connection, to: str) -> UUID:
         return UUID(to)
     except ValueError:
         pass
-    milliseconds = to_ms(parse_time(to))
+    try:
+        milliseconds = to_ms(parse_time(to))
+    except UnreadableTimeError:
+        raise fail(f"{to!r} is not an event id, a time, beginning or now") from None
     if milliseconds < 0:
         return BEGINNING
     row = connection.execute("SELECT uuidv7_ceiling(%s)", (milliseconds,)).fetchone()

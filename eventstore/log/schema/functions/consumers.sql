@@ -6,8 +6,8 @@ CREATE OR REPLACE FUNCTION feed_ceiling() RETURNS uuid LANGUAGE sql STABLE SECUR
 $$;
 
 -- The row of a consumer, locked, for the one who may change it: the role that registered it, the members of that
--- role, and superusers. One from before there were owners, or whose role is gone, belongs to whoever comes first.
--- Null where there is none.
+-- role, and superusers. One from before there were owners, or whose role is gone, has no owner and belongs to
+-- whoever comes first. Null where there is no such consumer.
 CREATE OR REPLACE FUNCTION own_consumer(consumer text) RETURNS consumers LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     kept consumers;
@@ -17,8 +17,9 @@ BEGIN
             coalesce(length(consumer) || ' characters', 'null') USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT * INTO kept FROM consumers c WHERE c.name = consumer FOR UPDATE;
-    IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = kept.owner)
-       AND NOT pg_has_role(session_user, kept.owner, 'MEMBER') THEN
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = kept.owner) THEN
+        kept.owner := NULL;
+    ELSIF NOT pg_has_role(session_user, kept.owner, 'MEMBER') THEN
         RAISE EXCEPTION 'consumer % belongs to the role %, and % is no member of it',
             quote_literal(consumer), quote_ident(kept.owner), quote_ident(session_user)
             USING ERRCODE = 'insufficient_privilege',
@@ -71,8 +72,7 @@ BEGIN
         IF kept.name IS NOT NULL THEN
             UPDATE consumers c
                SET watermark = greatest(c.watermark, save_watermark.watermark), updated_at = now(),
-                   owner = CASE WHEN EXISTS (SELECT FROM pg_roles r WHERE r.rolname = c.owner)
-                                THEN c.owner ELSE session_user END
+                   owner = coalesce(kept.owner, session_user)
              WHERE c.name = consumer;
             RETURN;
         END IF;
@@ -91,15 +91,19 @@ END $$;
 
 -- What resetting and deleting have in common: the consumer is there, is the caller's, and nobody follows it,
 -- who would save a watermark of his own afterwards.
-CREATE OR REPLACE FUNCTION claim_consumer(consumer text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION claim_consumer(consumer text) RETURNS consumers LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    kept consumers;
 BEGIN
-    IF (own_consumer(consumer)).name IS NULL THEN
+    kept := own_consumer(consumer);
+    IF kept.name IS NULL THEN
         RAISE EXCEPTION 'there is no consumer %', quote_literal(consumer)
             USING ERRCODE = 'no_data_found', HINT = 'SELECT name FROM consumers lists those that there are.';
     ELSIF NOT pg_try_advisory_xact_lock(17748, hashtext(consumer)) THEN
         RAISE EXCEPTION 'consumer % is followed by %', quote_literal(consumer), name_holders('consumer', consumer)
             USING ERRCODE = 'object_in_use', HINT = 'Stop that process first: it would save its own watermark.';
     END IF;
+    RETURN kept;
 EXCEPTION
     WHEN lock_not_available THEN
         RAISE EXCEPTION 'consumer % is being changed by %, for more than 10 s',
@@ -111,17 +115,18 @@ END $$;
 -- before never.
 CREATE OR REPLACE FUNCTION reset_watermark(consumer text, watermark uuid) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '10s' AS $$
+DECLARE
+    kept consumers;
 BEGIN
     IF watermark IS NULL THEN
         RAISE EXCEPTION 'the watermark of consumer % is null: give the id of an event, or '
             '00000000-0000-0000-0000-000000000000 for the beginning', coalesce(quote_literal(consumer), 'null')
             USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    PERFORM claim_consumer(consumer);
+    kept := claim_consumer(consumer);
     PERFORM check_watermark(consumer, watermark);
     UPDATE consumers c SET watermark = reset_watermark.watermark, updated_at = now(),
-                           owner = CASE WHEN EXISTS (SELECT FROM pg_roles r WHERE r.rolname = c.owner)
-                                        THEN c.owner ELSE session_user END
+                           owner = coalesce(kept.owner, session_user)
      WHERE c.name = consumer;
 END $$;
 

@@ -16,8 +16,7 @@ CREATE OR REPLACE FUNCTION lock_holders()
                    granted boolean, waiting_for int[])
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH lock AS MATERIALIZED (
-        SELECT l.*, CASE WHEN l.virtualtransaction LIKE '-1/%'
-                         THEN split_part(l.virtualtransaction, '/', 2) END AS prepared
+        SELECT l.*, CASE WHEN l.pid IS NULL THEN l.virtualtransaction END AS prepared
           FROM pg_locks l
          WHERE l.locktype IN ('advisory', 'relation', 'transactionid', 'tuple')
            AND (l.database IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
@@ -105,7 +104,9 @@ CREATE OR REPLACE FUNCTION lock_holders()
                 ELSE '{}' END
       FROM holder h
       LEFT JOIN pg_stat_activity a ON a.pid = h.pid
-      LEFT JOIN pg_prepared_xacts x ON x.transaction::text = h.prepared AND x.database = current_database()
+      LEFT JOIN lock t ON t.prepared = h.prepared AND t.locktype = 'transactionid' AND t.granted
+                      AND t.transactionid IN (SELECT p.transaction FROM pg_prepared_xacts p)
+      LEFT JOIN pg_prepared_xacts x ON x.transaction = t.transactionid
      ORDER BY 9, 1, 4;
 $$;
 
@@ -121,7 +122,8 @@ CREATE OR REPLACE FUNCTION horizon_holders()
      ORDER BY 1;
 $$;
 
--- The holders of a kind of lock, and of a name, in words, for messages: 'nobody' where there is none.
+-- The holders of a kind of lock, and of a name, in words, for messages: 'nobody' where there is none. Where a row
+-- was locked behind a savepoint its name cannot be told: then all that may be meant.
 CREATE OR REPLACE FUNCTION name_holders(kind text, name text DEFAULT NULL) RETURNS text
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT coalesce(string_agg(
@@ -132,8 +134,9 @@ CREATE OR REPLACE FUNCTION name_holders(kind text, name text DEFAULT NULL) RETUR
                || CASE WHEN h.state IS NOT NULL AND h.gid IS NULL THEN ', ' || h.state ELSE '' END
                || ')' || coalesce(to_char(h.since AT TIME ZONE 'UTC', '" since "YYYY-MM-DD HH24:MI:SS" UTC"'), ''),
                '; '), 'nobody')
-      FROM lock_holders() h
-     WHERE h.kind = $1 AND ($2 IS NULL OR h.name = $2) AND h.granted AND h.pid IS DISTINCT FROM pg_backend_pid();
+      FROM (SELECT o.*, bool_or(o.name = $2) OVER () AS some_are_named FROM lock_holders() o
+             WHERE o.kind = $1 AND o.granted AND o.pid IS DISTINCT FROM pg_backend_pid()) AS h
+     WHERE $2 IS NULL OR h.name = $2 OR (h.name IS NULL AND h.some_are_named IS NOT TRUE);
 $$;
 
 -- Those that have kept readers or writers waiting for longer than the setting max_hold, and the statement that
