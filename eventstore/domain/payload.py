@@ -11,8 +11,8 @@ from eventstore.domain.upcasters import PAYLOAD_VERSION, UNMARKED_VERSION, upcas
 _DECODERS = {name: msgspec.json.Decoder(cls) for name, cls in EVENT_TYPES.items()}
 _generic: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
-#: The one form of an amount that the log takes.
-_AMOUNT = re.compile(r"-?[0-9]{1,8}(\.[0-9]{1,2}0*)?")
+#: The one form of an amount that the log takes, in at most 20 characters.
+_AMOUNT = re.compile(r"(?!.{21})-?[0-9]{1,8}(\.[0-9]{1,2}0*)?")
 
 
 class PayloadError(ValueError):

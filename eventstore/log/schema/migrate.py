@@ -10,6 +10,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
 from eventstore.log.schema.functions import create_functions
+from eventstore.log.schema.trust import refuse_strangers
 
 _HERE = Path(__file__).parent
 _MIGRATION_LOCK = 0x45530001  # any number of its own: one migration at a time per database
@@ -26,7 +27,8 @@ def upgrade(url: str, revision: str = "head") -> None:
     """Migrate the database at ``url`` forwards and bring its functions up to date; does nothing where it is
     already there.
 
-    Several processes may call this at once: they take turns.
+    Several processes may call this at once: they take turns. Raises ServerError, and changes nothing, where
+    others could tamper with the functions.
     """
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     try:
@@ -37,6 +39,7 @@ def upgrade(url: str, revision: str = "head") -> None:
             command.upgrade(_config(connection), revision)
             if revision == "head":
                 create_functions(connection)
+                refuse_strangers(connection)
     finally:
         engine.dispose()
 
