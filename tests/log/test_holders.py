@@ -171,6 +171,27 @@ def test_a_real_replay_shows_its_bucket(connection: Connection, database_url: st
     assert str(seen[0][1]).startswith("orders_candidate_")
 
 
+def test_who_holds_publishing_is_named_with_those_who_wait_and_is_ended(
+    connection: Connection, session: Callable[..., Connection], impatient: None
+) -> None:
+    holder, reader = session("holder"), session("reader", autocommit=True)
+    holder.execute("LOCK TABLE horizon_publishing IN ROW SHARE MODE")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(reader.execute, "SELECT publish_horizon()")
+        until_blocked(connection, reader.info.backend_pid)
+        found = {one.application_name: one for one in held(connection, "publishing")}
+        assert {name: (one.granted, one.waiting_for) for name, one in found.items()} == {
+            "holder": (True, []),
+            "reader": (False, [holder.info.backend_pid]),
+        }
+        named = connection.execute("SELECT name_holders('publishing')").fetchone()
+        assert f"pid {holder.info.backend_pid} (role " in str(named)
+        assert [(one.kind, one.pid, one.ended) for one in end_holders(connection)] == [
+            ("publishing", holder.info.backend_pid, True)
+        ]
+        waiting.result()
+
+
 def test_a_table_that_is_locked_is_named_with_those_who_wait(
     connection: Connection, session: Callable[..., Connection]
 ) -> None:

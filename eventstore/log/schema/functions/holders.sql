@@ -26,8 +26,6 @@ CREATE OR REPLACE FUNCTION lock_holders()
                     THEN CASE l.mode WHEN 'ShareLock' THEN 'append' ELSE 'writers' END
                     WHEN l.objsubid <> 2 THEN NULL
                     WHEN l.classid::bigint = 17749 THEN 'writers'
-                    WHEN l.classid::bigint = 17748 AND l.objid = 0 AND to_regclass('public.horizon_publishing') IS NULL
-                    THEN 'publishing'
                     WHEN l.classid::bigint = 17748 THEN 'consumer'
                     WHEN l.classid::bigint = 17747 THEN 'replay'
                     WHEN l.classid = 0 AND l.objid::bigint = 1163067393 THEN 'migration'
@@ -70,13 +68,13 @@ CREATE OR REPLACE FUNCTION lock_holders()
          WHERE l.locktype = 'relation' AND l.relation IN ('projections'::regclass, 'consumers'::regclass)
            AND l.mode IN ('RowShareLock', 'RowExclusiveLock')
         UNION ALL
-        SELECT CASE WHEN l.relation = to_regclass('public.horizon_publishing') THEN 'publishing' ELSE 'table' END,
-               CASE WHEN l.relation = to_regclass('public.horizon_publishing') THEN NULL ELSE c.relname::text END,
+        SELECT CASE l.relation WHEN 'horizon_publishing'::regclass THEN 'publishing' ELSE 'table' END,
+               CASE l.relation WHEN 'horizon_publishing'::regclass THEN NULL ELSE c.relname::text END,
                NULL, l.pid, l.prepared, l.granted
           FROM lock l
           JOIN pg_class c ON c.oid = l.relation AND c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
          WHERE l.locktype = 'relation'
-           AND CASE WHEN l.relation = to_regclass('public.horizon_publishing') THEN l.mode <> 'AccessShareLock'
+           AND CASE WHEN l.relation = 'horizon_publishing'::regclass THEN l.mode <> 'AccessShareLock'
                     ELSE c.relname NOT LIKE '%\_candidate%'
                          AND (l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
                               OR NOT l.granted)
