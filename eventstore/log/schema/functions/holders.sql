@@ -21,6 +21,10 @@ CREATE OR REPLACE FUNCTION lock_holders()
          WHERE l.locktype IN ('advisory', 'relation', 'transactionid', 'tuple')
            AND (l.database IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
                 OR l.database IS NULL)
+           -- Of the locks on tables, which are many, only those that can keep others waiting.
+           AND (l.locktype <> 'relation' OR NOT l.granted
+                OR l.relation IN ('projections'::regclass, 'consumers'::regclass, 'horizon_publishing'::regclass)
+                OR l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))
     ), kind_of AS (
         SELECT CASE WHEN l.objsubid = 1 AND l.classid::bigint >> 16 = 17747
                     THEN CASE l.mode WHEN 'ShareLock' THEN 'append' ELSE 'writers' END
