@@ -8,13 +8,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from eventstore.domain.payload import with_room
+
 console = Console(highlight=False)
 progress_console = Console(stderr=True)
 
 
 def print_json(value: Any) -> None:
     """One object on one line; amounts as decimal strings, times in ISO 8601."""
-    typer.echo(msgspec.json.encode(value).decode())
+    typer.echo(with_room(msgspec.json.encode, value).decode())
 
 
 def complain(message: str) -> None:
