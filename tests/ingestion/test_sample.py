@@ -52,7 +52,7 @@ def test_a_demo_of_3000_orders_has_all_that_goes_wrong_and_a_second_run_appends_
     assert again.rejects_by_reason == done.rejects_by_reason
 
     rows = connection.execute(
-        "SELECT id, order_id, version, event_type, event_data::text, created_at FROM order_events"
+        "SELECT id, order_id, version, event_type, created_at, NULL, event_data::text FROM order_events"
     ).fetchall()
     events: dict[Any, list[FoldEvent]] = {}
     for row in rows:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from eventstore.domain.payload import with_room
 from eventstore.domain.shown import printable
 
 console = Console(highlight=False)
@@ -22,7 +23,7 @@ progress_console = Console(stderr=True)
 
 def print_json(value: Any) -> None:
     """One object on one line; amounts as decimal strings, times in ISO 8601."""
-    text = msgspec.json.encode(value).decode()
+    text = with_room(msgspec.json.encode, value).decode()
     if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":  # what is left is the same everywhere
         text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
     typer.echo(text)
