@@ -5,7 +5,7 @@ A run *claims* files, so that two runs do not read the same ones; a claim that i
 Files that failed before are read alone, after the others and after growing pauses; so are very large ones.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,8 @@ PAUSES = [timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), tim
 #: A claim holds so long after it was made or renewed.
 LEASE = timedelta(seconds=60)
 
+#: Of so many files at a time it is asked how they stand.
+_LOOK_UP = 10_000
 _BROKEN_OFF = "the process that read it ended in the middle"
 _KEEP_UNSEEN = timedelta(days=1)
 _ERROR_LENGTH = 500
@@ -47,7 +49,7 @@ class Waiting(NamedTuple):
     next_try_at: datetime | None = None
     under_way: bool = False  #: a run that lives has taken it
     due: bool = True
-    alone: bool = False
+    others_alone: bool = False  #: a run is reading files alone just now
 
     @property
     def after_the_others(self) -> bool:
@@ -63,38 +65,43 @@ class Claim(msgspec.Struct):
 
 
 def waiting(connection: Connection, files: Collection[Found]) -> list[Waiting]:
-    """Those of ``files`` that were not read to their end, in their order, and how they stand."""
+    """Those of ``files``, all of one folder, that were not read to their end, in their order."""
     by_version = {found.version: found for found in files}
     rows = connection.execute(
         "SELECT f.file, f.size, f.modified_ns, coalesce(l.attempts, 0), l.last_error, l.next_try_at, "
         "coalesce(l.claimed_until > now(), false), coalesce(l.next_try_at <= now(), true), "
-        f"coalesce(l.alone, false) FROM {_VERSIONS} LEFT JOIN landing_files l ON {_SAME} "
+        "EXISTS (SELECT FROM landing_files a WHERE a.alone AND a.claimed_until > now() "
+        "AND starts_with(a.file, %(folder)s)) "
+        f"FROM {_VERSIONS} LEFT JOIN landing_files l ON {_SAME} "
         "WHERE NOT EXISTS (SELECT FROM ingested_files i "
         "WHERE (i.file, i.size, i.modified_ns) = (f.file, f.size, f.modified_ns))",
-        _arrays(by_version),
+        _arrays(by_version) | {"folder": _folder_of(files)},
     )
     unread = {FileVersion(*row[:3]): row[3:] for row in rows}
     return [Waiting(found, *unread[version]) for version, found in by_version.items() if version in unread]
 
 
-def ready(files: Iterable[Waiting]) -> tuple[list[Found], list[Found]]:
+def ready(
+    connection: Connection, files: Sequence[Found], known: set[FileVersion] | None = None
+) -> tuple[list[Found], list[Found]]:
     """What a run would take now: those that it reads together, and those that it reads alone after them.
 
     Only one run at a time reads files alone: however long these take, there is a place for the others.
+    Versions that turn out to have been read to their end are added to what is ``known`` of that.
     """
-    idle: list[Waiting] = []
-    alone_under_way = False
-    for file in files:
-        if not file.under_way:
-            idle.append(file)
-        elif file.alone:
-            alone_under_way = True
-    later = [] if alone_under_way else [file for file in idle if file.after_the_others and file.due]
-    later.sort(key=lambda file: file.attempts)
-    return (
-        _share([file.found for file in idle if not file.after_the_others]),
-        _share([file.found for file in later]),
-    )
+    together: list[Found] = []
+    alone: list[Waiting] = []
+    for part in _batched(files, _LOOK_UP):
+        unread = waiting(connection, part)
+        if known is not None:
+            known |= {found.version for found in part} - {file.found.version for file in unread}
+        idle = [file for file in unread if not file.under_way]
+        together += [file.found for file in idle if not file.after_the_others]
+        alone += [file for file in idle if file.after_the_others and file.due and not file.others_alone]
+        if len(together) >= RUN_FILES:
+            break
+    alone.sort(key=lambda file: file.attempts)
+    return _share(together), _share([file.found for file in alone])
 
 
 def files_waiting(connection: Connection, landing: Path) -> list[Path]:
@@ -105,7 +112,7 @@ def files_waiting(connection: Connection, landing: Path) -> list[Path]:
 def claim(connection: Connection, landing: Path) -> tuple[Claim, list[NotRead]]:
     """Take the next files of a landing folder; and the names there that are left alone."""
     seen = look(landing, settled=True)
-    together, alone = ready(waiting(connection, seen.files))
+    together, alone = ready(connection, seen.files)
     taken = Claim(uuid4(), [], [])
     _forget_unseen(connection, seen.files)
     with connection.transaction():
@@ -182,6 +189,15 @@ def _forget_unseen(connection: Connection, files: Collection[Found]) -> None:
         f"AND NOT EXISTS (SELECT FROM {_VERSIONS} WHERE {_SAME})",
         _arrays([found.version for found in files]) | {"long": _KEEP_UNSEEN},
     )
+
+
+def _batched(files: Sequence[Found], size: int) -> Iterator[Sequence[Found]]:
+    for first in range(0, len(files), size):
+        yield files[first : first + size]
+
+
+def _folder_of(files: Collection[Found]) -> str:
+    return next((found.version.file.rpartition("/")[0] + "/" for found in files), "/")
 
 
 def _share(files: list[Found]) -> list[Found]:

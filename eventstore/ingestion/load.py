@@ -131,7 +131,7 @@ class _Load:
         self._appender.shutdown()
 
     def read(self, files: Sequence[Found], longest: float | None = None) -> None:
-        """Read some files, for ``longest`` seconds at most. One that cannot be read does not stop the others."""
+        """Read some files, for ``longest`` seconds at most. One that cannot be read stops no other."""
         self._until = time.monotonic() + longest if longest else None
         group = [Reading.of(found) for found in files]
         try:

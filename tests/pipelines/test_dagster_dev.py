@@ -156,7 +156,7 @@ def olist(dagster: Dagster, shared_data: Path) -> None:
     part = dagster.home / "olist.part"
     shutil.copyfile(shared_data / "olist" / "events.ndjson.gz", part)
     part.rename(dagster.home / "landing" / "olist.ndjson.gz")
-    run = {"eventstore/file": "olist.ndjson.gz"}
+    run = {"dagster/sensor_name": "landing_files"}
     ended = until(
         lambda: [run for run in dagster.runs(**run) if run["status"] in {"SUCCESS", "FAILURE"}], seconds=240
     )
