@@ -72,9 +72,7 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
         metadata={
             "files": left[:ROWS],
             "failed_files": failed_files(failed),
-            "damaged_files": with_reasons(
-                [NotRead(printable(file), f"{why}: {how}") for file, why, how in damaged]
-            ),
+            "damaged_files": with_reasons(damaged),
             "skipped_names": with_reasons(seen.skipped),
         },
     )
