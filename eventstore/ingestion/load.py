@@ -10,7 +10,13 @@ from pathlib import Path
 
 import msgspec
 import psycopg
-from psycopg.errors import DeadlockDetected, ProgramLimitExceeded, SerializationFailure, StatementTooComplex
+from psycopg.errors import (
+    DeadlockDetected,
+    ProgramLimitExceeded,
+    RaiseException,
+    SerializationFailure,
+    StatementTooComplex,
+)
 from psycopg.pq import TransactionStatus
 
 from eventstore.ingestion import landing
@@ -40,6 +46,7 @@ _ABOUT_THE_FILE = (
     psycopg.IntegrityError,
     psycopg.InternalError,
     psycopg.NotSupportedError,
+    RaiseException,
     DeadlockDetected,
     SerializationFailure,
     ProgramLimitExceeded,

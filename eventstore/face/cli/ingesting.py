@@ -33,7 +33,7 @@ def ingest(
             BarColumn(),
             DownloadColumn(),
             console=progress_console,
-            disable=as_json,
+            disable=as_json or not progress_console.is_terminal,
             transient=True,
         ) as progress,
     ):
