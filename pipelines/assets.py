@@ -38,16 +38,16 @@ def order_events(
     already are counted as duplicates, so that the same file twice does no harm. A file that cannot be read is
     tried again after growing pauses, after the others; it fails no run.
     """
-    try:
-        with store.connect() as connection:
+    with store.connect() as connection:
+        try:
             done = (
                 ingest(connection, [Path(path) for path in config.paths])
                 if config.paths
                 else ingest_landing(connection, settings.landing())
             )
-            where = table(connection, "order_events")
-    except InputFileError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+        except InputFileError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        where = table(connection, "order_events")
     context.log.info(
         f"{len(done.files)} files: {done.appended} events appended, {done.duplicates} duplicates, "
         f"{done.rejected} rejected"

@@ -7,6 +7,9 @@ import dagster as dg
 from eventstore.ingestion.files import NotRead, look, printable
 from eventstore.ingestion.landing import waiting
 from eventstore.ingestion.rejects import damaged_files
+from eventstore.log.clock import clock as read_clock
+from eventstore.log.connection import Connection
+from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
 from eventstore.readmodels.history_overlaps import overlaps as find_overlaps
 from eventstore.readmodels.registry import PROJECTIONS
 from eventstore.server import settings
@@ -18,6 +21,7 @@ from pipelines.resources import EventStore
 order_history = LIVE["order_history"]
 _MAX_WAIT_S = 600
 _MAX_ODD_SHARE = 0.1
+_SHOWN = 5
 
 
 @dg.asset_check(asset=order_events)
@@ -136,8 +140,59 @@ def overlaps(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
+@dg.asset_check(asset=order_events)
+def holders(store: EventStore) -> dg.AssetCheckResult:
+    """Fails while a session keeps readers or writers waiting for longer than the setting `max_hold`, and says
+    what ends it; warns of one that keeps a read model or a table for so long while others wait for it.
+    """
+    with store.connect() as connection:
+        return holders_result(connection)
+
+
+def holders_result(connection: Connection) -> dg.AssetCheckResult:
+    """What the check `holders` finds now."""
+    overdue, blocking = overdue_holders(connection), blocking_holders(connection)
+    sentences = [in_words(holder) for holder in overdue] + [
+        f"{who(holder)} keeps {holder.name or holder.kind} from others; if it is not at work, end it: "
+        f"SELECT pg_terminate_backend({holder.pid})"
+        for holder in blocking
+    ]
+    return dg.AssetCheckResult(
+        asset_key=order_events.key,
+        check_name="holders",
+        passed=not sentences,
+        severity=dg.AssetCheckSeverity.ERROR if overdue else dg.AssetCheckSeverity.WARN,
+        description=". ".join(sentences[:_SHOWN]) or "Nobody has kept others waiting for long.",
+        metadata={"holders": sentences[:100]},
+    )
+
+
+@dg.asset_check(asset=order_events)
+def clock(store: EventStore) -> dg.AssetCheckResult:
+    """Warns while the horizon or the newest event is ahead of the database server's clock, and of events that
+    wait because their ids lie far ahead of it.
+    """
+    with store.connect() as connection:
+        now = read_clock(connection)
+    return dg.AssetCheckResult(
+        passed=not now.warnings,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=". ".join(now.warnings) or "The log is not ahead of the clock.",
+        metadata={
+            "horizon_ahead_seconds": now.horizon_ahead_seconds,
+            "newest_event_ahead_seconds": now.newest_event_ahead_seconds,
+            "waiting_events": [
+                f"{event.id}: version {event.version} of order {event.order_id}, {event.recorded_at}"
+                for event in now.waiting_events
+            ],
+        },
+    )
+
+
 ALL = [
     rejects,
+    holders,
+    clock,
     files_left,
     *(check for projection in PROJECTIONS for check in checks_of(projection)),
     anomalies,

@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import psycopg
 
 from eventstore.ingestion.files import FileVersion, NotRead, look
 from eventstore.ingestion.landing import RUN_FILES, ready
-from eventstore.log.errors import EventStoreError
 from eventstore.server import settings
-from eventstore.server.errors import ServerError
 from pipelines import jobs
 from pipelines.resources import EventStore
 
@@ -53,13 +50,10 @@ def landing_files(
     context: dg.SensorEvaluationContext, store: EventStore
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     folder = settings.landing()
-    try:
-        with store.connect() as connection:
-            known = _known.about(f"{connection.info.dsn} {folder}")
-            seen = look(folder, settled=True, without=known)
-            together, alone = ready(connection, seen.files, known)
-    except (psycopg.Error, EventStoreError, ServerError) as error:
-        raise EventStoreError(" ".join(str(error).split())) from None
+    with store.connect() as connection:
+        known = _known.about(f"{connection.info.dsn} {folder}")
+        seen = look(folder, settled=True, without=known)
+        together, alone = ready(connection, seen.files, known)
     news = _name_once(context, seen.skipped)
     number = len(together) or len(alone)
     if not number:

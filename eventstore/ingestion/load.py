@@ -25,6 +25,7 @@ from eventstore.ingestion.files import Found, InputFileError, NotRead, expand, p
 from eventstore.ingestion.landing import files_waiting
 from eventstore.ingestion.staging import Settled, append
 from eventstore.log.connection import Connection, open_connection
+from eventstore.log.errors import EventStoreError
 
 __all__ = ["FileIngested", "Ingested", "Progress", "files_waiting", "ingest", "ingest_landing"]
 
@@ -244,7 +245,7 @@ class _Load:
     def _is_about_the_file(self, error: Exception) -> bool:
         if self._connection.closed:
             return False
-        return isinstance(error, _ABOUT_THE_FILE) or not isinstance(error, psycopg.Error)
+        return isinstance(error, _ABOUT_THE_FILE) or not isinstance(error, psycopg.Error | EventStoreError)
 
     def _report(self, chunk: Chunk) -> None:
         if self._on_progress:

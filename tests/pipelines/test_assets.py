@@ -221,7 +221,9 @@ def test_a_configured_path_that_is_not_there_is_one_sentence(run_job: Run, home:
     config = dg.RunConfig(ops={"order_events": {"config": {"paths": [str(home / "missing.ndjson")]}}})
     failed = run_job("ingest", run_config=config, raise_on_error=False)
     [event] = [event for event in failed.all_events if event.is_step_failure]
-    assert "missing.ndjson: no such file or folder" in str(event.step_failure_data.user_failure_data)
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert str(failure.description).endswith("missing.ndjson: no such file or folder")
 
 
 def test_rows_folded_by_older_rules_fail_a_check(
