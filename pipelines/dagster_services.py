@@ -25,7 +25,7 @@ _STOP_S = 60
 _HTTP_S = 10
 _BEAT_S = 90  # each part of the daemon gives a sign of life every 30 s
 _SLOW_BEAT_S = 900  # … unless it is in the middle of something long
-_LONGEST_SOCKET = 90
+_LONGEST_SOCKET_FOLDER = 90
 _HEARTBEATS = "{ instance { daemonHealth { allDaemonStatuses { required lastHeartbeatTime } } } }"
 
 
@@ -121,9 +121,10 @@ def _pings(client: DagsterGrpcClient) -> bool:
 
 
 def _socket_folder() -> Path:
-    """A path of a socket must fit into about 100 bytes."""
-    folder = tempfile.mkdtemp(prefix="eventstore-up-")
-    if len(os.fsencode(folder)) > _LONGEST_SOCKET:
-        Path(folder).rmdir()
-        folder = tempfile.mkdtemp(prefix="eventstore-up-", dir="/tmp")
-    return Path(folder)
+    """In the home folder, unless that makes the path of the socket too long for the system."""
+    folder = settings.dagster_home() / "up"
+    if len(os.fsencode(folder)) > _LONGEST_SOCKET_FOLDER:
+        return Path(tempfile.mkdtemp(prefix="eventstore-up-", dir="/tmp"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

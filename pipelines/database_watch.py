@@ -13,7 +13,7 @@ from eventstore.server.errors import ServerError
 
 _POLL_S = 0.5
 _BOUND_LOG_S = 60
-_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
+_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 # libpq's: a connection whose other end is gone without a word is given up after ten seconds, too.
 _TIMEOUTS = {
     "connect_timeout": 10,

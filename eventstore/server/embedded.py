@@ -4,6 +4,7 @@ It listens on a Unix socket only, outlives the process that started it, and stop
 runs is found out by connecting: a pid file may be left from a crash and name a process of somebody else.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -262,9 +263,12 @@ def _check_worth_retrying(data: Path, log_start: int, waited: float) -> None:
         _end_what_lingers(data, waited)
         return
     reasons = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
-    if not reasons and shutil.disk_usage(data).free < _LEAST_FREE:
+    is_full = shutil.disk_usage(data).free < _LEAST_FREE and not reasons
+    if is_full or any(os.strerror(errno.ENOSPC) in line for line in lines):
         reasons = ["the disk is full"]
     reason = reasons[-1] if reasons else "it said nothing"
+    if "contains errors" in reason:  # the line before says which
+        reason = "; ".join(line.partition("LOG:")[2].strip() for line in lines if "LOG:" in line) or reason
     advice = "an old server process still uses the folder: end it" if lingering else f"see {_log_file(data)}"
     raise ServerError(f"PostgreSQL did not start in {data}: {reason} ({advice})")
 
