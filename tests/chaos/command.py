@@ -29,13 +29,15 @@ def main(
     failing: Annotated[float, typer.Option(help="Share of events that the rules fail on.")] = 0.0,
 ) -> None:
     """Let everything happen at once to a server of its own, then compare what is there with what must be."""
+    many = events is not None and events >= 100_000
     plan = Plan(
         seed=secrets.randbelow(10**6) if seed is None else seed,
         events=events,
         seconds=seconds,
         crashes=_crashes(events, seconds) if crashes is None else crashes,
         writers=writers,
-        file_lines=5_000 if events and events >= 100_000 else 300,
+        file_lines=5_000 if many else 300,
+        seconds_between_files=0 if many else 0.4,
         unflushed=unflushed,
         unflushed_last=unflushed_last,
         failing=failing,
@@ -54,4 +56,6 @@ def _crashes(events: int | None, seconds: float) -> int:
 
 
 def run() -> None:
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

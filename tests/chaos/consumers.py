@@ -26,6 +26,9 @@ class Subscriber(Consumer):
     """By name, in Python."""
 
     def act(self) -> None:
+        if self.stage.is_calm:
+            time.sleep(0.05)
+            return
         limit = self.chance.choice((None, 10, 500))
         for event in subscribe(self.connection, self.name, follow=False, limit=limit):
             self.show([(event.id, event.order_id, event.version)])
@@ -41,19 +44,24 @@ class PlainReader(Consumer):
         self._at: UUID | None = None
 
     def act(self) -> None:
+        if self.stage.is_calm and self.name != "plain-0":
+            time.sleep(0.05)
+            return
         if self._at is None:
             row = self.connection.execute(
                 "SELECT watermark FROM consumers WHERE name = %s", (self.name,)
             ).fetchone()
             self._at = row[0] if row else UUID(int=0)
         self.connection.execute("SELECT publish_horizon()")
-        self.pause(0.2)
+        self.pause(0.6 if self.stage.is_calm else 0.2)
         events = self.connection.execute(
             "SELECT id, order_id, version FROM read_events(%s, %s)",
             (self._at, self.chance.choice((20, 300, 1000))),
         ).fetchall()
         self.show(events)
         self.pause(0.1)
+        while self.stage.is_calm and self.running:
+            time.sleep(0.01)  # nor does this one flush anything now
         if events:
             self._at = events[-1][0]
             self.connection.execute("SELECT save_watermark(%s, %s)", (self.name, self._at))

@@ -12,7 +12,7 @@ from tests.chaos.shown import ShownSoFar
 from tests.chaos.stage import Stage, is_disturbance
 
 _JUMPS_MS = (-7_200_000, -60_000, -2_000, -300, 0, 300, 2_000, 60_000, 600_000, 7_200_000)
-_CALM_S = 0.8
+_CALM_S = 1.0
 
 
 class Disturber:
@@ -29,6 +29,7 @@ class Disturber:
             act: time.monotonic() + self._chance.random() * often for act, often in self._due.items()
         }
         self.done: Counter[str] = Counter()
+        self.recoveries: list[float] = []  #: how many seconds each took
 
     def disturb(self, progress: float) -> None:
         """Whatever is due by now; ``progress`` of the storm is between 0 and 1."""
@@ -46,9 +47,8 @@ class Disturber:
             time.sleep(_CALM_S)
         how = self._server.crash(self._chance)
         self._stage.flag("calm").unlink(missing_ok=True)
-        took = self._server.start()
+        self.recoveries.append(self._server.start())
         self.done[f"crash: {how}"] += 1
-        self.done["seconds of recovery"] += round(took)
         self._shown.check_after_crash(self._crashes, how)
 
     def kill_a_process(self) -> None:

@@ -11,6 +11,7 @@ class Plan:
     crashes: int = 6  #: crash stops of the server, spread over the storm
     writers: int = 4
     file_lines: int = 300  #: lines of the longest file
+    seconds_between_files: float = 0.4  #: at most, for each of the loaders
     #: Clients may set synchronous_commit to off: what they were told is committed must be there all the same.
     unflushed: bool = True
     #: … and may do so between their last append and the commit.

@@ -33,6 +33,7 @@ def report(
     say("\nWhat was done to them")
     for what, count in sorted(disturber.done.items()):
         say(f"  {what:<60}{count:>8,}")
+    say(f"  longest recovery: {max(disturber.recoveries, default=0):.1f} s")
     say("\nWhat was compared")
     for what, count in findings.checked.items():
         say(f"  {what:<60}{count:>12,}")

@@ -1,5 +1,6 @@
 """What every process of the cast is given: where things are, whether the storm lasts, how to connect."""
 
+import logging
 import os
 import time
 import traceback
@@ -31,7 +32,7 @@ class Stage:
 
     @property
     def is_calm(self) -> bool:
-        """Nothing but clients that commit without a flush, and consumers: the hour of lost commits."""
+        """Nothing but clients that commit without a flush, and one consumer: the hour of lost commits."""
         return self.flag("calm").exists()
 
 
@@ -91,4 +92,5 @@ def is_disturbance(error: Exception) -> bool:
 
 def play(player: type[Player], stage: Stage, process: str) -> None:
     """The body of a process."""
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # that connections are lost is no news here
     player(stage, process).run()

@@ -82,7 +82,7 @@ def _calm_down(stage: Stage, server: Server, cast: Cast, findings: Findings) -> 
                 )
         for name in cast.end("resolver"):
             findings.add("a process that does not come to an end", name)
-        resolver = Resolver(stage, "resolver.last")
+        resolver = Resolver(stage, "last-resolver.0")
         resolver.connection = connection
         resolver.resolve(1)
         server.let_time_catch_up(connection)

@@ -61,12 +61,14 @@ class Writer(Player):
         self._pattern = ""
 
     def act(self) -> None:
-        from tests.chaos.patterns import PATTERNS  # noqa: PLC0415 - they are written in terms of this module
+        from tests.chaos.patterns import PATTERNS, takes_its_time  # noqa: PLC0415 - they are written in terms of this module
 
         if self.owed:
             self._pattern = "sent_until_acknowledged"
             self.send_owed()
         [(pattern, _)] = self.chance.choices(PATTERNS, [weight for _, weight in PATTERNS])
+        if self.stage.is_calm and self.chance.random() < 0.7:
+            pattern = takes_its_time  # is open while the consumer publishes, and committed when it reads
         self._pattern = pattern.__name__
         pattern(self)
 
