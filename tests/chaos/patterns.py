@@ -104,3 +104,10 @@ PATTERNS: list[tuple[Pattern, int]] = [
     (sent_until_acknowledged, 2),
     (identity_of_two_writers, 3),
 ]
+
+#: None of these flushes. What takes its time is open while a consumer publishes, and committed when it reads.
+PATTERNS_OF_THE_CALM: list[tuple[Pattern, int]] = [
+    (takes_its_time, 4),
+    (several_events, 1),
+    (several_orders, 1),
+]

@@ -15,8 +15,7 @@ class Resolver(Player):
     role = "resolver"
 
     def act(self) -> None:
-        if not self.stage.is_calm:
-            self.resolve(0.3)
+        self.resolve(1 if self.stage.is_calm else 0.3)  # else the feed would not move in the calm
         time.sleep(0.1)
 
     def resolve(self, share: float) -> None:

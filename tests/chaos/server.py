@@ -84,18 +84,16 @@ class Server:
     def _postmaster(self) -> psutil.Process:
         return psutil.Process(int((self.home / "postgres" / "postmaster.pid").read_text().split()[0]))
 
-    def set_clock(self, connection: Connection, offset_ms: int) -> None:
-        """Of this database only; each call of the clock is some milliseconds off as well."""
+    def jump(self, connection: Connection, by_ms: int) -> None:
+        """Set the clock of this database alone to so much before or beyond the furthest that it ever was.
+        Each call of it is some milliseconds off as well."""
+        offset_ms = self._furthest + by_ms
         self._furthest = max(self._furthest, offset_ms)
         connection.execute(
             "CREATE OR REPLACE FUNCTION clock_ms() RETURNS bigint LANGUAGE sql VOLATILE RETURN "
             f"floor(date_part('epoch', clock_timestamp()) * 1000)::bigint + ({offset_ms}) "
             "+ floor(random() * 40)::bigint - 20"
         )
-
-    def let_time_catch_up(self, connection: Connection) -> None:
-        """From now on the clock is ahead of every time that it ever showed."""
-        self.set_clock(connection, self._furthest + 1000)
 
 
 def _kill(process: psutil.Process) -> None:

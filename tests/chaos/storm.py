@@ -85,7 +85,7 @@ def _calm_down(stage: Stage, server: Server, cast: Cast, findings: Findings) -> 
         resolver = Resolver(stage, "last-resolver.0")
         resolver.connection = connection
         resolver.resolve(1)
-        server.let_time_catch_up(connection)
+        server.jump(connection, 1000)  # ahead of every id that was ever given
         _drain(connection, stage.folder, findings)
     for name in cast.end("consumer"):
         findings.add("a process that does not come to an end", name)

@@ -61,14 +61,13 @@ class Writer(Player):
         self._pattern = ""
 
     def act(self) -> None:
-        from tests.chaos.patterns import PATTERNS, takes_its_time  # noqa: PLC0415 - they are written in terms of this module
+        from tests.chaos.patterns import PATTERNS, PATTERNS_OF_THE_CALM  # noqa: PLC0415 - they are written in terms of this module
 
         if self.owed:
             self._pattern = "sent_until_acknowledged"
             self.send_owed()
-        [(pattern, _)] = self.chance.choices(PATTERNS, [weight for _, weight in PATTERNS])
-        if self.stage.is_calm and self.chance.random() < 0.7:
-            pattern = takes_its_time  # is open while the consumer publishes, and committed when it reads
+        patterns = PATTERNS_OF_THE_CALM if self.stage.is_calm else PATTERNS
+        [(pattern, _)] = self.chance.choices(patterns, [weight for _, weight in patterns])
         self._pattern = pattern.__name__
         pattern(self)
 
