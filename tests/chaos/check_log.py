@@ -36,10 +36,11 @@ _CHECKS = {
          WHERE l.tag <> s.tag AND (l.source, l.source_id) IS DISTINCT FROM (s.source, s.source_id)""",
     "acknowledged, and not in the log": """
         SELECT s.tx AS "by", s.order_id, s.tag FROM chaos.kept JOIN chaos.sent s USING (tx)
-         WHERE s.source_id IS NOT NULL AND NOT EXISTS (
-                   SELECT FROM chaos.log l
-                    WHERE l.order_id = s.order_id AND l.source = s.source AND l.source_id = s.source_id)
-            OR s.source_id IS NULL AND NOT EXISTS (SELECT FROM chaos.log l WHERE l.tag = s.tag)""",
+          LEFT JOIN chaos.log l USING (tag) WHERE s.source_id IS NULL AND l.tag IS NULL""",
+    "acknowledged, and nothing with its identity in the log": """
+        SELECT s.tx AS "by", s.order_id, s.source, s.source_id FROM chaos.kept JOIN chaos.sent s USING (tx)
+          LEFT JOIN chaos.log l USING (order_id, source, source_id)
+         WHERE s.source_id IS NOT NULL AND l.id IS NULL""",
     "undone, and in the log": """
         SELECT s.tx AS "by", l.order_id, l.version, l.id
           FROM chaos.undone JOIN chaos.sent s USING (tx) JOIN chaos.log l USING (tag)""",

@@ -37,7 +37,7 @@ def main(
         crashes=_crashes(events, seconds) if crashes is None else crashes,
         writers=writers,
         file_lines=5_000 if many else 300,
-        seconds_between_files=0 if many else 0.4,
+        seconds_between_files=4 if many else 0.4,
         unflushed=unflushed,
         unflushed_last=unflushed_last,
         failing=failing,

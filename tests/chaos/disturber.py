@@ -19,7 +19,7 @@ class Disturber:
     def __init__(self, stage: Stage, server: Server, cast: Cast, shown: ShownSoFar) -> None:
         self._stage, self._server, self._cast, self._shown = stage, server, cast, shown
         self._chance = Random(f"{stage.plan.seed} disturber")
-        self._crashes = 0
+        self.crashes = 0
         self._due = {
             self.terminate_a_backend: 0.7,
             self.kill_a_process: 1.5,
@@ -33,7 +33,7 @@ class Disturber:
 
     def disturb(self, progress: float) -> None:
         """Whatever is due by now; ``progress`` of the storm is between 0 and 1."""
-        if progress >= (self._crashes + 0.5) / max(1, self._stage.plan.crashes):
+        if progress >= (self.crashes + 0.5) / max(1, self._stage.plan.crashes):
             self.crash()
         for act, at in self._next.items():
             if time.monotonic() > at:
@@ -41,7 +41,7 @@ class Disturber:
                 self._next[act] = time.monotonic() + self._chance.expovariate(1 / self._due[act])
 
     def crash(self) -> None:
-        self._crashes += 1
+        self.crashes += 1
         if self._stage.plan.unflushed and self._chance.random() < 0.7:
             self.jump(1000)  # while the clock is behind what was published, consumers see flushed events only
             self._stage.flag("calm").touch()
@@ -50,7 +50,7 @@ class Disturber:
         self._stage.flag("calm").unlink(missing_ok=True)
         self.recoveries.append(self._server.start())
         self.done[f"crash: {how}"] += 1
-        self._shown.check_after_crash(self._crashes, how)
+        self._shown.check_after_crash(self.crashes, how)
 
     def kill_a_process(self) -> None:
         self.done[f"kill -9 of a {self._cast.kill_one(self._chance)}"] += 1

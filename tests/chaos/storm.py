@@ -48,7 +48,7 @@ def storm(plan: Plan, folder: Path) -> Findings:
 def _rage(plan: Plan, server: Server, cast: Cast, disturber: Disturber, findings: Findings) -> None:
     begin = told = time.monotonic()
     counted, progress = 0, 0.0
-    while progress < 1:
+    while progress < 1 or disturber.crashes < plan.crashes:
         disturber.disturb(progress)
         for name in cast.dead():
             findings.add("a process that ended by itself", name)
