@@ -26,8 +26,8 @@ def learn_into(connection: Connection, target: Target, events: list[FoldEvent]) 
 
     Must run in a transaction. Events that the rows hold already are passed over. An event in business order
     closes one row of its order and adds two; a late one closes every row from its business time on. Learned
-    again from the start are the orders in quarantine, those that fail now, and those whose rows were folded by
-    other rules.
+    again from the start are the orders in quarantine, those that fail now, and those whose rows were folded
+    by other rules.
     """
     by_order: dict[UUID, list[FoldEvent]] = {}
     for event in events:

@@ -20,9 +20,9 @@ _REFRESH = """
          GROUP BY 1, 2
     ), news AS (  -- payments never change: the new ones are added to the sums that stand
         SELECT business_day(e.created_at) AS day, event_currency(e.event_data) AS currency,
-               coalesce(sum(event_amount(e.event_data)) FILTER (WHERE e.event_type = 'OrderPaid'), 0) AS revenue,
-               coalesce(sum(event_amount(e.event_data)) FILTER (WHERE e.event_type = 'OrderRefunded'), 0) AS refunds
-          FROM order_events e, basis
+               coalesce(sum(amount) FILTER (WHERE e.event_type = 'OrderPaid'), 0) AS revenue,
+               coalesce(sum(amount) FILTER (WHERE e.event_type = 'OrderRefunded'), 0) AS refunds
+          FROM basis, order_events e, LATERAL (SELECT event_amount(e.event_data) AS amount) AS payment
          WHERE e.id > %(after)s AND e.id <= basis.watermark
            AND e.event_type IN ('OrderPaid', 'OrderRefunded')
          GROUP BY 1, 2

@@ -1,7 +1,7 @@
 """Orders with an event that cannot be folded or written: set aside with the reason, while the others go on.
 
-Their rows hold the events before that one, in the order of the fold. Every refresh tries again, so a fix of the
-rules is enough.
+Their rows hold the events before that one, in the order of the fold. Every refresh tries again, so a fix of
+the rules is enough.
 """
 
 from collections.abc import Iterable
@@ -59,8 +59,8 @@ def quarantine(connection: Connection, table: str, failures: list[Failure]) -> N
         cursor.executemany(
             "INSERT INTO quarantine AS q (projection, order_id, version, event_type, failed_at, error) "
             "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (projection, order_id) DO UPDATE "
-            "SET version = excluded.version, event_type = excluded.event_type, failed_at = excluded.failed_at, "
-            "error = excluded.error, tried_at = excluded.tried_at "
+            "SET version = excluded.version, event_type = excluded.event_type, "
+            "failed_at = excluded.failed_at, error = excluded.error, tried_at = excluded.tried_at "
             "WHERE (q.version, q.failed_at, q.error) IS DISTINCT FROM "
             "(excluded.version, excluded.failed_at, excluded.error)",
             [

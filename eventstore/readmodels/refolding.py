@@ -82,10 +82,11 @@ def refold(
     every: int | None = None,
 ) -> tuple[int, list[Failure]]:
     """Fold the listed orders up to the id ``until`` and the business time ``until_ms``. Write the snapshots
-    at the end of ``days`` and, with ``every``, checkpoints. Returns the number of snapshots, and what stops which orders. Memory is flat.
+    at the end of ``days`` and, with ``every``, checkpoints. Returns the number of snapshots, and what stops
+    which orders. Memory is flat.
 
-    What is kept of an order ends before its first event that fails, or that makes a state which is refused;
-    the order goes into quarantine. The others go on.
+    What is kept of an order ends before its first event that fails, or, where that is refused, before the
+    first that makes a state which is; the order goes into quarantine. The others go on.
     """
     snapshots = 0
     failures: list[Failure] = []
@@ -183,7 +184,8 @@ def _starts(connection: Connection, rules: Folding, only: UUID | None = None) ->
             sql.SQL(
                 "SELECT {} FROM orders_to_refold w JOIN LATERAL latest_snapshot("
                 "w.refold_id, w.from_at, w.from_version, %s, %s) s ON true "
-                "WHERE w.after_at IS NOT NULL AND w.refold_id = coalesce(%s, w.refold_id) ORDER BY w.refold_id"
+                "WHERE w.after_at IS NOT NULL AND w.refold_id = coalesce(%s, w.refold_id) "
+                "ORDER BY w.refold_id"
             ).format(START_COLUMNS),
             (LAST_VERSION, rules.version, only),
         )

@@ -7,7 +7,7 @@ import psycopg
 
 from eventstore.log.connection import Connection
 
-#: Data that does not fit, constraints, a view's CHECK OPTION, too large for the server, a trigger that raises.
+#: Data that does not fit, constraints, a view's check, too large for the server, a trigger that raises.
 _CLASSES = ("22", "23", "44", "54", "P0")
 
 T = TypeVar("T")
@@ -33,8 +33,8 @@ def refusal(error: Exception) -> str | None:
 def write_apart(
     connection: Connection, write: Callable[[list[T]], int], items: list[T]
 ) -> tuple[int, list[tuple[T, str]]]:
-    """``write`` the items, all at once where nothing is refused, else halving them; returns how many rows that
-    were, and the items that are refused with the reason.
+    """``write`` the items, all at once where nothing is refused, else halving them; returns how many rows
+    that were, and the items that are refused with the reason.
 
     Must run in a transaction. Any other error is raised, and then nothing is written.
     """

@@ -257,8 +257,8 @@ def _refold_listed(connection: Connection, rules: Folding, until: UUID) -> int:
         connection, rules, until=until, days=_built_days(connection), every=CHECKPOINT_EVERY
     )
     connection.execute(
-        "DELETE FROM quarantine WHERE projection = %s AND order_id IN (SELECT refold_id FROM orders_to_refold) "
-        "AND NOT order_id = ANY(%s)",
+        "DELETE FROM quarantine WHERE projection = %s "
+        "AND order_id IN (SELECT refold_id FROM orders_to_refold) AND NOT order_id = ANY(%s)",
         (SNAPSHOTS, [failure.order_id for failure in failures]),
     )
     return rows
