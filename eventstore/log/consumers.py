@@ -153,9 +153,9 @@ def _lock(connection: Connection, consumer: str) -> None:
     ).fetchone()
     if not (row and row[0]):
         holder = connection.execute("SELECT name_holders('consumer', %s)", (consumer,)).fetchone()
+        who = f", {holder[0]}" if holder and holder[0] != "nobody" else ""  # it has just let go
         raise ConsumerBusyError(
-            f"consumer {consumer!r} is followed by another process, {holder[0] if holder else 'unknown'}: "
-            "stop that one, or use another name"
+            f"consumer {consumer!r} is followed by another process{who}: stop that one, or use another name"
         )
 
 

@@ -32,7 +32,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OverdueHolder(msgspec.Struct, frozen=True, kw_only=True):
-    """One that has kept readers or writers waiting for longer than the setting max_hold."""
+    """One that has kept others waiting for longer than the setting max_hold, and may be ended for it."""
 
     kind: str
     pid: int | None
@@ -51,6 +51,9 @@ _WHAT = {
     "append": "holds readers back with an open append",
     "writers": "keeps appends waiting",
     "publishing": "keeps readers from reading on",
+    "consumer": "keeps a consumer that is not its own from being followed",
+    "replay": "keeps replays waiting, and may not replay",
+    "migration": "keeps upgrades waiting, and may not upgrade",
 }
 
 
@@ -60,12 +63,13 @@ def lock_holders(connection: Connection) -> list[Holder]:
 
 
 def overdue_holders(connection: Connection) -> list[OverdueHolder]:
-    """Those that have kept readers or writers waiting for too long."""
+    """Those that have kept readers or writers waiting for too long, or others by a lock that is not theirs."""
     return _rows(connection, OverdueHolder, f"SELECT {_COLUMNS}, remedy FROM overdue_holders()")
 
 
 def blocking_holders(connection: Connection) -> list[Holder]:
-    """Those that have kept a read model, a bucket or a table for that long while somebody waits for it.
+    """Those that have kept a read model, a bucket or a table for that long while somebody waits for it, and
+    whose business that is.
 
     They may be hard at work, so nobody ends them but a person.
     """
@@ -75,7 +79,8 @@ def blocking_holders(connection: Connection) -> list[Holder]:
         f"WITH held AS (SELECT * FROM lock_holders()) SELECT {_ALL_COLUMNS} FROM held "
         "WHERE kind IN ('projection', 'replay', 'migration', 'table', 'consumer') AND granted "
         "AND since < clock_timestamp() - (SELECT max_hold FROM settings) "
-        "AND pid IN (SELECT unnest(waiting_for) FROM held) AND pid IS NOT NULL",
+        "AND pid IN (SELECT unnest(waiting_for) FROM held) AND pid NOT IN (SELECT pid FROM overdue_holders() "
+        "WHERE pid IS NOT NULL)",
     )
 
 

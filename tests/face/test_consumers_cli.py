@@ -132,3 +132,24 @@ def test_status_names_holders_of_every_kind_and_what_ends_an_old_one(
             f"holds readers back with an open append; to end it run: SELECT pg_terminate_backend({pid})"
             in shown
         )
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("name", ["[/]", "[bold]", "two\nlines", "\x1b[31mred"])
+def test_names_that_others_chose_are_shown_as_they_are_and_do_nothing(
+    cli: Cli,
+    database_url: str,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    terminal: bool,
+) -> None:
+    connection.execute("SELECT save_watermark(%s, '00000000-0000-0000-0000-000000000000')", (name,))
+    monkeypatch.setattr("eventstore.face.cli.output.console._force_terminal", terminal)
+    shown = name if name.isprintable() else repr(name)
+    with psycopg.connect(database_url, application_name=name) as writer:
+        writer.execute("SELECT append_events(%s, %s)", (uuid4(), PAID))
+        for command in ("status", "consumers"):
+            ran = cli(command)
+            assert ran.code == 0
+            assert shown in ran.out

@@ -384,3 +384,35 @@ def test_a_prepared_transaction_is_named_after_the_server_was_restarted_too(
         assert [(one.kind, one.gid, one.role) for one in lock_holders(connection)] == [
             ("append", "orphan", "postgres")
         ]
+
+
+def test_a_stranger_on_the_lock_of_a_consumer_a_replay_or_a_migration_is_ended_and_its_own_people_are_not(
+    connection: Connection, session: Callable[..., Connection], impatient: None
+) -> None:
+    try:
+        ann = make_login(connection, "ann", "eventstore_reader", "eventstore_projector")
+        stranger = make_login(connection, "stranger")
+        session("registers", user=ann, password="hush", autocommit=True).execute(
+            "SELECT save_watermark('billing', '00000000-0000-0000-0000-000000000000')"
+        )
+        locks = {
+            "consumer": "SELECT pg_advisory_lock_shared(17748, hashtext('billing'))",
+            "replay": "SELECT pg_advisory_lock_shared(17747, hashtext('orders_candidate_07'))",
+            "migration": f"SELECT pg_advisory_lock_shared(0, {migrate._MIGRATION_LOCK})",
+        }
+        for kind, lock in locks.items():
+            session(f"stranger's {kind}", user=stranger, password="hush", autocommit=True).execute(lock)
+            own = (
+                session(f"own {kind}", autocommit=True)
+                if kind == "migration"
+                else session(f"own {kind}", user=ann, password="hush", autocommit=True)
+            )
+            own.execute(lock)
+        ended = end_holders(connection)
+        assert {(one.kind, one.application_name, one.ended) for one in ended} == {
+            (kind, f"stranger's {kind}", True) for kind in locks
+        }
+        assert all(in_words(one) for one in ended)
+        assert {one.application_name for one in lock_holders(connection)} == {f"own {kind}" for kind in locks}
+    finally:
+        drop_logins(connection)

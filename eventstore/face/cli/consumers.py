@@ -6,10 +6,11 @@ from uuid import UUID
 import msgspec
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from eventstore.domain.recorded import to_ms
 from eventstore.face.cli.app import Json, app, fail, open_store
-from eventstore.face.cli.output import console, print_fields, print_json
+from eventstore.face.cli.output import console, in_one_line, print_fields, print_json
 from eventstore.face.times import UnreadableTimeError, as_text, parse_time
 from eventstore.log.connection import Connection
 from eventstore.log.consumers import (
@@ -47,7 +48,7 @@ def show_consumers(context: typer.Context, as_json: Json = False) -> None:
         return
     rows = [
         (
-            name,
+            in_one_line(name),
             consumer.owner or "whoever saves next",
             str(consumer.watermark),
             f"{consumer.lag_events:,} events, {consumer.lag_seconds:.1f} s",
@@ -63,8 +64,8 @@ def show_consumers(context: typer.Context, as_json: Json = False) -> None:
         return
     table = Table(*headings, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 @consumers_app.command("reset")

@@ -55,6 +55,11 @@ def close_output() -> bool:
     return True
 
 
+def in_one_line(text: str) -> str:
+    """A name that somebody else chose: no line breaks, and nothing that a terminal obeys."""
+    return text if text.isprintable() else repr(text)
+
+
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
     """Name and value, a line each; what is empty is left out."""
     shown = {
@@ -67,7 +72,13 @@ def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
         for line in ([title] if title else []) + [f"{name:{width}}  {text}" for name, text in shown.items()]:
             typer.echo(line)
         return
-    table = Table(box=None, show_header=False, title=title, title_justify="left", pad_edge=False)
+    table = Table(
+        box=None,
+        show_header=False,
+        title=Text(title) if title else None,
+        title_justify="left",
+        pad_edge=False,
+    )
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, text in shown.items():

@@ -36,7 +36,8 @@ CREATE OR REPLACE FUNCTION lock_holders()
                END AS kind,
                CASE WHEN l.objsubid <> 2 THEN NULL
                     WHEN l.classid::bigint = 17748
-                    THEN (SELECT c.name FROM consumers c WHERE hashtext(c.name)::bigint & 4294967295 = l.objid::bigint LIMIT 1)
+                    THEN (SELECT string_agg(c.name, ', ' ORDER BY c.name) FROM consumers c
+                           WHERE hashtext(c.name)::bigint & 4294967295 = l.objid::bigint)
                     WHEN l.classid::bigint = 17747
                     THEN (SELECT c.relname::text FROM pg_class c
                            WHERE c.relnamespace = 'public'::regnamespace AND c.relname LIKE '%\_candidate\___'
@@ -141,8 +142,9 @@ CREATE OR REPLACE FUNCTION name_holders(kind text, name text DEFAULT NULL) RETUR
      WHERE $2 IS NULL OR h.name = $2 OR (h.name IS NULL AND h.some_are_named IS NOT TRUE);
 $$;
 
--- Those that have kept readers or writers waiting for longer than the setting max_hold, and the statement that
--- ends each. Followers, refreshes, promotions and replays may take long: they are not among them.
+-- Those that have kept others waiting for longer than the setting max_hold, and the statement that ends each:
+-- readers or writers, whoever they are; consumers, replays and migrations, where it is not theirs to do that, for
+-- any login can take an advisory lock. Who follows, refreshes, promotes or replays may do so for long.
 CREATE OR REPLACE FUNCTION overdue_holders()
     RETURNS TABLE (kind text, pid int, role name, application_name text, client_addr inet, state text,
                    since timestamptz, query text, gid text, remedy text)
@@ -151,7 +153,18 @@ CREATE OR REPLACE FUNCTION overdue_holders()
            CASE WHEN h.gid IS NULL THEN format('SELECT pg_terminate_backend(%s)', h.pid)
                 ELSE format('ROLLBACK PREPARED %1$L (or COMMIT PREPARED %1$L)', h.gid) END
       FROM lock_holders() h
-     WHERE h.kind IN ('append', 'publishing', 'writers') AND (h.granted OR h.kind = 'append')
+     WHERE CASE h.kind
+               WHEN 'append' THEN true
+               WHEN 'publishing' THEN h.granted
+               WHEN 'writers' THEN h.granted
+               WHEN 'consumer' THEN h.granted AND EXISTS (
+                   SELECT FROM consumers c JOIN pg_roles r ON r.rolname = c.owner
+                    WHERE c.name = h.name AND NOT pg_has_role(h.role, r.oid, 'MEMBER'))
+               WHEN 'replay' THEN h.granted AND NOT has_table_privilege(h.role, 'replay_buckets', 'INSERT')
+               WHEN 'migration' THEN h.granted AND NOT pg_has_role(h.role, (
+                   SELECT c.relowner FROM pg_class c WHERE c.oid = 'order_events'::regclass), 'MEMBER')
+               ELSE false
+           END
        AND h.pid IS DISTINCT FROM pg_backend_pid()
        AND h.since < clock_timestamp() - (SELECT s.max_hold FROM settings s);
 $$;
@@ -174,7 +187,7 @@ BEGIN
             BEGIN
                 ended := (SELECT bool_or(pg_terminate_backend(h.pid, 2000)) FROM lock_holders() h
                            WHERE h.pid = holder.pid AND h.kind = holder.kind AND h.since = holder.since
-                             AND h.role = holder.role);
+                             AND h.role IS NOT DISTINCT FROM holder.role);
                 CONTINUE WHEN ended IS NULL;  -- it let go by itself
             EXCEPTION
                 WHEN insufficient_privilege THEN NULL;
