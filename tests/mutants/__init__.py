@@ -1,0 +1,1 @@
+"""What the tests notice: each mutant is the code without one step of a protocol."""
