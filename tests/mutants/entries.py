@@ -22,7 +22,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     file: str | None = None  #: by default that of the list
     find: str | None = None
     put: str = ""
-    changes: list[Change] = []  #: instead of one ``find``
+    changes: list[Change] = []  #: further ones, one after the other
     tests: list[str] | None = None  #: by default those of the list
     explained: str | None = None  #: why no test can notice it
 
@@ -67,7 +67,7 @@ def mutants() -> list[Mutant]:
         part = msgspec.toml.decode(path.read_bytes(), type=_Part)
         for entry in part.mutant:
             file = entry.file or part.file
-            changes = [*entry.changes, *([Change(entry.find, entry.put)] if entry.find else [])]
+            changes = [*([Change(entry.find, entry.put)] if entry.find else []), *entry.changes]
             if file is None or not changes:
                 raise StaleError(f"{path.name}: {entry.name}: no file, or nothing to find in it")
             found.append(

@@ -19,7 +19,7 @@ def progress(mutant: Mutant, trial: Trial, *, verbose: bool) -> None:
 
 
 def table(tried: list[tuple[Mutant, Trial]], seconds: float) -> str:
-    """By part: each mutant with the test that noticed it; then those that nobody noticed, with the promise."""
+    """By part: each mutant with the test that noticed it; then those that none did, with the promise."""
     lines: list[str] = []
     part = None
     for mutant, trial in tried:

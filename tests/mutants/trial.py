@@ -27,7 +27,7 @@ _COPIED = (
     "workspace.yaml",
     "Makefile",
 )
-_FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - (.*))?$", re.MULTILINE)
+_FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", re.MULTILINE)
 #: The mutant is no program, so whatever fails says nothing about the tests.
 _NO_PROGRAM = re.compile(
     r"(psycopg\.errors\.|sqlalchemy\S*\()?\(?(psycopg\.errors\.)?"
