@@ -44,7 +44,7 @@ def main(
 
         def try_out(mutant: Mutant) -> tuple[Mutant, Trial]:
             with _one_of(trees) as tree:
-                trial = tree.try_out(mutant, limit=3 * usual[mutant.tests] + 30)
+                trial = tree.try_out(mutant, limit=2 * usual[mutant.tests] + 30)
             progress(mutant, trial, verbose=verbose)
             return mutant, trial
 
