@@ -33,7 +33,7 @@ def run_clock(connection: Connection, expression: str) -> None:
 
 
 def pause(connection: Connection, function: str, before: str) -> None:
-    """Make a place in the function, before a piece of its text that stands in it once, where sessions stop."""
+    """Make a place in the function where sessions stop: before a piece of its text that stands there once."""
     row = connection.execute("SELECT pg_get_functiondef(%s::regproc)", (function,)).fetchone()
     assert row is not None
     text = str(row[0])
