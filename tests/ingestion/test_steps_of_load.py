@@ -174,7 +174,7 @@ def refuse(connection: Connection, body: str) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Contention is not waited for."""
-    monkeypatch.setattr(staging._append.retry, "stop", stop_after_attempt(1))  # type: ignore[attr-defined]
+    monkeypatch.setattr(staging._append.retry, "stop", stop_after_attempt(1))
 
 
 CONTENTION = "IF (SELECT count(*) FROM rows) > {most} THEN RAISE EXCEPTION USING ERRCODE = '40001'; END IF;"

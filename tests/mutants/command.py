@@ -48,7 +48,11 @@ def main(
             progress(mutant, trial, verbose=verbose)
             return mutant, trial
 
-        tried = list(threads.map(try_out, chosen))
+        try:
+            tried = list(threads.map(try_out, chosen))
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
     print(table(tried, time.monotonic() - started))
     verdicts = {trial.verdict for _, trial in tried}
     sys.exit(2 if "BROKEN" in verdicts else 1 if "SURVIVED" in verdicts else 0)
