@@ -1,4 +1,5 @@
-"""Any streams, with events that the rules fail on and states that do not fit, equal a naive fold: in the table,
+"""Any streams, with events that the rules fail on and states that do not fit, equal a naive fold: in the table
+
 in the history at every pair of moments, after a replay too.
 """
 
@@ -126,8 +127,8 @@ class World:
 
     def told(self) -> dict[UUID, list[Told]]:
         rows = self._connection.execute(
-            "SELECT order_id, created_at, version, uuidv7_ms(id), event_type = 'Fails', (event_data ->> 'n')::int"
-            " FROM order_events WHERE order_id = ANY(%s)",
+            "SELECT order_id, created_at, version, uuidv7_ms(id), event_type = 'Fails',"
+            " (event_data ->> 'n')::int FROM order_events WHERE order_id = ANY(%s)",
             (self.orders,),
         ).fetchall()
         return {order: [Told(*row[1:]) for row in rows if row[0] == order] for order in self.orders}
