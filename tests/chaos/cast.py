@@ -7,10 +7,10 @@ from random import Random
 
 from tests.chaos.consumers import PlainReader, Subscriber
 from tests.chaos.loads import Loader
+from tests.chaos.patterns import Writer
 from tests.chaos.resolver import Resolver
 from tests.chaos.stage import Player, Stage, play
 from tests.chaos.workers import Deriver, Refresher, Replayer
-from tests.chaos.writers import Writer
 
 _PATIENCE_S = 60
 
