@@ -21,6 +21,7 @@ from eventstore.domain.recorded import RecordedEvent
 from eventstore.face.store import Store, connect
 from eventstore.log.append import Fact
 from eventstore.log.errors import (
+    BusyError,
     ConcurrencyError,
     ConsumerBusyError,
     DatabaseUnavailableError,
@@ -30,6 +31,7 @@ from eventstore.log.errors import (
 from eventstore.readmodels.state import UnfoldableEventError, UnknownVersionError
 
 __all__ = [
+    "BusyError",
     "ConcurrencyError",
     "ConsumerBusyError",
     "DatabaseUnavailableError",
