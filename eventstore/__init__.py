@@ -14,6 +14,7 @@ from eventstore.domain.events import (
     OrderPaid,
     OrderRefunded,
     OrderShipped,
+    UndecodableEvent,
     UnknownEvent,
 )
 from eventstore.domain.order import OrderState
@@ -49,6 +50,7 @@ __all__ = [
     "OrderState",
     "RecordedEvent",
     "Store",
+    "UndecodableEvent",
     "UnfoldableEventError",
     "UnknownEvent",
     "UnknownVersionError",

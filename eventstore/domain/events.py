@@ -3,6 +3,7 @@
 A class shows what the rules use. A payload may carry more (`Fact.details`): the log keeps all of it.
 """
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -86,7 +87,26 @@ class UnknownEvent(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         if self.event_type in EVENT_TYPES:
             return f"{self.event_type} v{self.payload_version}"
+        if _VERSIONED.fullmatch(self.event_type):  # a type may be any text, also this
+            return f'"{self.event_type}"'
         return self.event_type
+
+
+def versioned(name: str) -> tuple[str, int] | None:
+    """The type and the payload version that an UnknownEvent's name tells; None where it is only a type."""
+    found = _VERSIONED.fullmatch(name)
+    return (found[1], int(found[2])) if found else None
+
+
+_VERSIONED = re.compile(r"(.+) v([0-9]{1,9})", re.DOTALL | re.ASCII)
+
+
+class UndecodableEvent(msgspec.Struct, frozen=True):
+    """An event that the log holds and this code cannot make sense of."""
+
+    event_type: str
+    raw: str  #: the payload as the log has it
+    error: str
 
 
 EVENT_TYPES: dict[str, type[Event]] = {

@@ -1,7 +1,9 @@
 """Between an event and the JSON that the log keeps of it."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -12,8 +14,14 @@ from eventstore.domain.upcasters import PAYLOAD_VERSION, UNMARKED_VERSION, upcas
 _DECODERS = {name: msgspec.json.Decoder(cls) for name, cls in EVENT_TYPES.items()}
 _generic: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
-#: The one form of an amount that the log takes.
-_AMOUNT = re.compile(r"-?[0-9]{1,8}(\.[0-9]{1,2}0*)?")
+#: The one form of an amount that the log takes, in at most 20 characters.
+_AMOUNT = re.compile(r"(?!.{21})-?[0-9]{1,8}(\.[0-9]{1,2}0*)?")
+
+
+_VERSION = re.compile("[0-9]{1,9}", re.ASCII)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class PayloadError(ValueError):
@@ -31,6 +39,26 @@ def encode(event: Event) -> dict[str, Any]:
     except (msgspec.ValidationError, TypeError, ValueError) as error:
         raise PayloadError(f"{event.type_name()}: {error}") from None
     return payload
+
+
+def with_room(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Call; where the stack is too short for a deeply nested value, again on a stack of its own. So what can
+    be decoded depends on the value alone, not on who asks.
+    """
+    try:
+        return function(*arguments, **named)
+    except RecursionError:
+        with ThreadPoolExecutor(1) as stack:
+            return stack.submit(function, *arguments, **named).result()
+
+
+def payload_version(said: object) -> int:
+    """The version that metadata, or its text, says a payload has. Raises ValueError where that is none."""
+    if said is None:
+        return UNMARKED_VERSION
+    if not _VERSION.fullmatch(str(said)):
+        raise ValueError(f"schema_version {str(said)[:40]!r} is no version: versions are 1, 2, 3 …")
+    return int(str(said))
 
 
 def decode(

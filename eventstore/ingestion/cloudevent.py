@@ -14,10 +14,9 @@ from eventstore.domain.payload import PayloadError, check
 from eventstore.domain.recorded import to_ms
 from eventstore.domain.shown import shown
 from eventstore.domain.upcasters import UNMARKED_VERSION
+from eventstore.ingestion.limits import MAX_DEPTH, MAX_NUMBER, is_too_deep, long_number
 from eventstore.ingestion.lines import MAX_LINE, Line
 
-#: Deeper JSON is refused: what reads the event later may have less stack left than there is here.
-MAX_DEPTH = 100
 #: Bytes of source and id together: both are in an index, whose entries PostgreSQL limits to 2,704 bytes.
 MAX_IDENTITY = 2000
 
@@ -25,7 +24,6 @@ _EARLIEST = to_ms(datetime(1, 1, 1, tzinfo=UTC))
 _LATEST = to_ms(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # "\\u0000" is a backslash and five letters
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[][{}]')
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _LEAP_SECOND = re.compile(rb'^("[^"]{10}.[0-9]{2}:[0-9]{2}):60')
 
@@ -142,8 +140,12 @@ def _decode(line: bytes) -> tuple[_Envelope, Attributes]:
         if _has_lone_surrogate(line):
             raise RefusedError("lone_surrogate", "half of a surrogate pair in a string") from None
         raise RefusedError("not_json", str(error)) from None
-    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
+    if is_too_deep(line):
         raise RefusedError("too_deep", f"nested deeper than {MAX_DEPTH} levels")
+    if number := long_number(line):
+        raise RefusedError(
+            "bad_payload", f"the number {number[:20]}… has over {MAX_NUMBER} digits, or is no double"
+        )
     if b"\\" in line and b"\\u0000" in line and _NUL.search(line):
         raise RefusedError("nul_character", "\\u0000 in a string, which PostgreSQL cannot store")
     return envelope, others
@@ -172,17 +174,6 @@ def _has_lone_surrogate(line: bytes) -> bool:
         text = json.dumps(json.loads(line), ensure_ascii=False)  # json lets them pass
         return any("\ud800" <= character <= "\udfff" for character in text)
     return False
-
-
-def _depth(line: bytes) -> int:
-    deepest = depth = 0
-    for token in _STRING_OR_BRACKET.findall(line):
-        if token in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token in b"]}":
-            depth -= 1
-    return deepest
 
 
 def _ms(at: datetime) -> int:

@@ -34,3 +34,15 @@ class BusyError(EventStoreError):
 
 class ConsumerBusyError(EventStoreError):
     """Another process follows the log under the same consumer name."""
+
+
+class ConsumerOwnerError(EventStoreError):
+    """The consumer belongs to another role, or the login may not follow the log at all."""
+
+
+class UnknownConsumerError(EventStoreError):
+    """There is no consumer of that name."""
+
+
+class WatermarkError(EventStoreError):
+    """A watermark that a consumer cannot have: above what readers can have been shown."""

@@ -105,10 +105,15 @@ def _unreachable(url: str, error: psycopg.Error) -> ServerError:
 
 
 def _create(server: psycopg.Connection[tuple[object, ...]], name: str) -> None:
-    """From template0, to which nobody can be connected: a busy template cannot be copied."""
+    """From template0, to which nobody can be connected: a busy template cannot be copied.
+
+    Whoever can connect can hold locks that hold others up, so not everybody may: its owner, and whom the
+    schema or an administrator grants CONNECT.
+    """
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
     try:
         server.execute(statement)
+        server.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
     except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
         pass  # another process was faster
     except psycopg.errors.InsufficientPrivilege:

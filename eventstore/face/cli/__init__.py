@@ -5,7 +5,16 @@ import sys
 import psycopg
 
 from eventstore.domain.payload import PayloadError
-from eventstore.face.cli import following, forensics, ingesting, operating, projecting, writing
+from eventstore.face.cli import (
+    consumers,
+    following,
+    forensics,
+    ingesting,
+    operating,
+    projecting,
+    settings,
+    writing,
+)
 from eventstore.face.cli.app import app
 from eventstore.face.cli.output import any_character, close_output, complain
 from eventstore.face.times import UnreadableTimeError
@@ -14,7 +23,18 @@ from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import refusal
 from eventstore.server.errors import ServerError
 
-__all__ = ["app", "following", "forensics", "ingesting", "main", "operating", "projecting", "writing"]
+__all__ = [
+    "app",
+    "consumers",
+    "following",
+    "forensics",
+    "ingesting",
+    "main",
+    "operating",
+    "projecting",
+    "settings",
+    "writing",
+]
 
 _FAILED, _MISTAKE, _INTERRUPTED = 1, 2, 130
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from eventstore.domain.payload import with_room
 from eventstore.domain.shown import printable
 
 console = Console(highlight=False)
@@ -22,7 +23,7 @@ progress_console = Console(stderr=True)
 
 def print_json(value: Any) -> None:
     """One object on one line; amounts as decimal strings, times in ISO 8601."""
-    text = msgspec.json.encode(value).decode()
+    text = with_room(msgspec.json.encode, value).decode()
     if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":  # what is left is the same everywhere
         text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
     typer.echo(text)
@@ -54,6 +55,11 @@ def close_output() -> bool:
     return True
 
 
+def in_one_line(text: str) -> str:
+    """A name that somebody else chose: no line breaks, and nothing that a terminal obeys."""
+    return text if text.isprintable() else repr(text)
+
+
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
     """Name and value, a line each; what is empty is left out."""
     shown = {
@@ -66,7 +72,13 @@ def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
         for line in ([title] if title else []) + [f"{name:{width}}  {text}" for name, text in shown.items()]:
             typer.echo(line)
         return
-    table = Table(box=None, show_header=False, title=title, title_justify="left", pad_edge=False)
+    table = Table(
+        box=None,
+        show_header=False,
+        title=Text(title) if title else None,
+        title_justify="left",
+        pad_edge=False,
+    )
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, text in shown.items():

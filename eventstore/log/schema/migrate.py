@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from eventstore.log.connection import open_connection
 from eventstore.log.outages import outages_explained
 from eventstore.log.schema.functions import create_functions
+from eventstore.log.schema.trust import refuse_strangers
 
 _HERE = Path(__file__).parent
 _MIGRATION_LOCK = 0x45530001  # any number of its own: one migration at a time per database
@@ -32,7 +33,8 @@ def upgrade(url: str, revision: str = "head") -> None:
     """Migrate the database at ``url`` forwards and bring its functions up to date; does nothing where it is
     already there.
 
-    Several processes may call this at once: they take turns.
+    Several processes may call this at once: they take turns. Raises ServerError, and changes nothing, where
+    others could tamper with the functions.
     """
     with _connection(url) as connection, connection.begin():
         connection.execute(
@@ -41,6 +43,7 @@ def upgrade(url: str, revision: str = "head") -> None:
         command.upgrade(_config(connection), revision)
         if revision == "head":
             create_functions(connection)
+            refuse_strangers(connection)
 
 
 def revisions() -> list[str]:
