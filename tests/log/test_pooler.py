@@ -75,9 +75,9 @@ def _not_as_root(socket_folder: str) -> dict[str, Any]:
     """As who may connect to the server: a socket in a data folder is for its owner only."""
     if os.getuid() != 0:
         return {}
-    if not socket_folder.startswith("/"):
+    owner = Path(socket_folder).stat() if socket_folder.startswith("/") else None
+    if owner is None or owner.st_uid == 0:
         return {"user": "nobody", "group": "nogroup", "extra_groups": []}
-    owner = Path(socket_folder).stat()
     return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
 
 

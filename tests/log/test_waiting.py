@@ -35,7 +35,7 @@ def test_waiting_for_ten_seconds_is_what_a_session_does(connection: Raw) -> None
     "lock",
     [
         "LOCK TABLE order_events IN SHARE MODE",  # in the way of an append
-        "SELECT pg_advisory_xact_lock(17748, 0)",  # of publishing
+        "LOCK TABLE horizon_publishing",  # of publishing
         "SELECT * FROM projections FOR UPDATE",  # of a refresh
     ],
 )
@@ -52,9 +52,10 @@ def test_who_holds_a_lock_is_named_with_the_statement_that_ends_it(
     with pytest.raises(BusyError) as caught, store.connection() as connection:
         store.append(order, OrderShipped()) if "order_events" in lock else refresh(connection)
     message = str(caught.value)
-    assert f"pid {other.info.backend_pid} (role {other.info.user}, " in message
+    assert f"pid {other.info.backend_pid} (" in message
+    assert str(other.info.user) in message
     assert "forgotten" in message
-    assert "idle in transaction since 20" in message
+    assert " since 20" in message
     assert f"SELECT pg_terminate_backend({other.info.backend_pid})" in message
     assert message.isprintable()
     other.rollback()
@@ -104,10 +105,11 @@ def test_sessions_that_only_read_are_not_accused(database_url: str, other: Raw) 
 
 def test_what_the_log_says_of_its_own_locks_is_believed(store: Store, connection: Raw) -> None:
     connection.execute(
-        "DROP FUNCTION IF EXISTS lock_holders(); CREATE FUNCTION lock_holders() RETURNS TABLE (kind text, "
-        "name text, pid int, role name, application_name text, client_addr inet, state text, "
-        "since timestamptz, query text, gid text) LANGUAGE sql AS $$ SELECT 'consumer', 'billing', 4711, "
-        "'clerk'::name, 'psql', NULL::inet, 'idle', now() - interval '1 h', 'SELECT 1', NULL $$"
+        "CREATE OR REPLACE FUNCTION lock_holders() RETURNS TABLE (kind text, name text, floor_ms bigint, "
+        "pid int, role name, application_name text, client_addr inet, state text, since timestamptz, "
+        "query text, gid text, granted boolean, waiting_for int[]) LANGUAGE sql AS $$ SELECT 'consumer', "
+        "'billing', NULL::bigint, 4711, 'clerk'::name, 'psql', NULL::inet, 'idle', now() - interval '1 h', "
+        "'SELECT 1', NULL, true, '{}'::int[] $$"
     )
     with (
         pytest.raises(BusyError, match=r"pid 4711 \(role clerk, psql, idle.*holds consumer billing"),
