@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from eventstore.domain.shown import printable
 from eventstore.log.errors import BusyError, DatabaseUnavailableError, EventStoreError
 from eventstore.log.waiting import who_holds
 
@@ -81,4 +82,4 @@ def _is_ours(error: psycopg.Error) -> bool:
 def _said(error: psycopg.Error) -> str:
     diag = error.diag
     parts = [diag.message_primary, diag.message_hint] if diag.message_primary else [str(error)]
-    return ". ".join(" ".join(part.split()) for part in parts if part)
+    return printable(". ".join(" ".join(part.split()) for part in parts if part))
