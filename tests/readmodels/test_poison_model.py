@@ -194,7 +194,7 @@ def assert_table_is_the_naive_fold(world: World) -> None:
 
 
 SLOW = settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
