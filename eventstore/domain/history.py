@@ -77,26 +77,29 @@ class Timeline:
         superseded = list(self._spans(first, recorded_to=recorded))
         before_this = self._beliefs[first:]
         state = self._initial
+        begun = None  # where events at the earliest time are known already
         kept: list[Belief] = []
         if covering >= 0:
             before = self._beliefs[covering]
             state = before.state
             if before.valid_from < earliest:
                 kept = [before._replace(recorded_from=recorded)]
+            else:
+                begun = earliest
         self._beliefs[first:] = kept
 
         later = bisect_right(self._events, earliest, key=attrgetter("created_at"))
         self._events[later:] = sorted([*self._events[later:], *events], key=fold_order)
         self.failure = None
         for at, together in groupby(self._events[later:], key=attrgetter("created_at")):
-            evolved = False
+            is_known = at == begun
             try:
                 for event in together:
                     state = self._evolve(state, event)
-                    evolved = True
+                    is_known = True
             except FoldError as error:
                 self.failure = error.failure
-            if evolved:
+            if is_known:
                 self._beliefs.append(Belief(state, at, recorded))
             if self.failure:
                 break
