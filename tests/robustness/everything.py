@@ -83,7 +83,7 @@ def run_everything(
     done(url, "promote", "--json")
     done(url, "refresh")
     _is_right(url, good, refreshed=True)
-    _look_at_orders(url, [*list(good)[:2], *others])
+    _look_at_orders(url, [*list(good)[:2], *others[:: len(others) // 12 + 1]])
     done(url, "status")
     done(url, "status", "--json")
     done(url, "rejects")

@@ -28,6 +28,7 @@ class Given(NamedTuple):
     at: int  #: business time, ms since 1970
     amount: str = "0.00"
     customer: UUID = UUID(int=7)
+    currency: str = CURRENCY
 
 
 class Outcome(NamedTuple):
@@ -70,7 +71,7 @@ def revenue_by_day(orders: dict[UUID, list[Given]]) -> dict[int, Decimal]:
 
 def as_json(event: Given) -> dict[str, Any]:
     """As append_events() takes it."""
-    data = {"amount": event.amount, "currency": CURRENCY} if event.type in _AMOUNTS else {}
+    data = {"amount": event.amount, "currency": event.currency} if event.type in _AMOUNTS else {}
     if event.type == "OrderCreated":
         data["customer_id"] = str(event.customer)
     return {"type": event.type, "data": data, "created_at": event.at}
