@@ -20,8 +20,8 @@ from eventstore.readmodels.snapshots import build_snapshots, stale_days
 from tests.robustness.naive import CURRENCY, Given, Outcome, lifetime_values, naive, revenue_by_day
 
 PROJECTIONS = ("orders", "order_history")
-#: Control characters, line ends, and marks that turn the direction of text.
-OBEYED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+#: Control characters but the tab, line ends, and marks that turn the direction of text.
+OBEYED = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 _ORDER_COLUMNS = "status, amount, paid_amount, refunded_amount, version"
 
 
