@@ -63,7 +63,7 @@ def in_one_line(text: str) -> str:
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
     """Name and value, a line each; what is empty is left out."""
     shown = {
-        name.replace("_", " "): _readable(value)
+        name.replace("_", " "): printable(_readable(value))
         for name, value in fields.items()
         if value not in (None, (), [], {})
     }
