@@ -481,3 +481,40 @@ def test_what_cannot_be_created_again_is_named(before_0004: tuple[Database, str]
     with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="materialized view kept depends on"):
         migrate.upgrade(url)
     assert migrate.current(url) == "0003"
+
+
+def test_what_is_kept_of_the_day_of_a_bad_event_leads_whoever_starts_there_to_it(
+    connection: Database,
+) -> None:
+    order = uuid4()
+    day = datetime(1970, 1, 2, tzinfo=UTC).date()
+    insert(connection, order, paid(), paid(), ("OrderPaid", "{}", "{}"), paid())
+    insert(connection, order, paid(), at=2 * DAY)
+    build_snapshots(connection, day, datetime(1970, 1, 3, tzinfo=UTC).date())
+    kept = connection.execute("SELECT day, until_at, until_version, events FROM order_snapshots").fetchall()
+    assert kept == [(day, DAY + 2, 2, 2)]
+    with pytest.raises(UnfoldableEventError, match="version 3"):
+        state(connection, order)
+    before = state(connection, order, at=datetime(1970, 1, 2, 0, 0, 0, 2_000, tzinfo=UTC))
+    assert before is not None
+    assert before.paid_amount == 6
+    insert(connection, order, paid("0.50"), at=DAY - 1)  # late: before all that was kept
+    refresh_stale(connection)
+    kept = connection.execute("SELECT day, until_version, paid_amount FROM order_snapshots").fetchall()
+    assert kept == [(day, 2, Decimal("6.50"))]
+
+
+def test_without_times_the_history_answers_as_the_table_does_even_after_a_clock_was_ahead(
+    connection: Database,
+) -> None:
+    order = uuid4()
+    ahead = 4_000_000_000_000
+    connection.execute("SET session_replication_role = replica")
+    insert(connection, order, paid(), at=ahead, event_id=UUID(int=(ahead << 80) + (7 << 76) + (1 << 63)))
+    connection.execute("SELECT setval('feed_horizon', %s)", (ahead,))
+    refresh(connection)
+    refresh_history(connection)
+    rows = connection.execute("SELECT order_id, version FROM orders").fetchall()
+    assert rows == [(order, 1)]
+    for ask in ("order_as_of(%s)", "orders_as_of('infinity') WHERE order_id = %s"):
+        assert connection.execute(f"SELECT order_id, version FROM {ask}", (order,)).fetchall() == rows
