@@ -22,6 +22,7 @@ from eventstore.domain.recorded import RecordedEvent
 from eventstore.face.store import Store, connect
 from eventstore.log.append import Fact
 from eventstore.log.errors import (
+    BusyError,
     ConcurrencyError,
     ConsumerBusyError,
     DatabaseUnavailableError,
@@ -31,6 +32,7 @@ from eventstore.log.errors import (
 from eventstore.readmodels.state import UnfoldableEventError, UnknownVersionError
 
 __all__ = [
+    "BusyError",
     "ConcurrencyError",
     "ConsumerBusyError",
     "DatabaseUnavailableError",

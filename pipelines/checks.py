@@ -4,18 +4,24 @@ import time
 
 import dagster as dg
 
-from eventstore.ingestion.load import files_waiting
+from eventstore.ingestion.files import NotRead, look, printable
+from eventstore.ingestion.landing import waiting
+from eventstore.ingestion.rejects import damaged_files
+from eventstore.log.clock import clock as read_clock
+from eventstore.log.connection import Connection
+from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
 from eventstore.readmodels.history_overlaps import overlaps as find_overlaps
 from eventstore.readmodels.registry import PROJECTIONS
 from eventstore.server import settings
 from pipelines.assets import LIVE, order_events, orders
-from pipelines.metadata import count_by
+from pipelines.metadata import ROWS, count_by, failed_files, with_reasons
 from pipelines.projection_checks import checks_of
 from pipelines.resources import EventStore
 
 order_history = LIVE["order_history"]
 _MAX_WAIT_S = 600
 _MAX_ODD_SHARE = 0.1
+_SHOWN = 5
 
 
 @dg.asset_check(asset=order_events)
@@ -42,18 +48,37 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=order_events)
 def files_left(store: EventStore) -> dg.AssetCheckResult:
-    """Warns of files that stay in the landing folder: the sensor asks once, so a run that was cancelled or
-    failed for good leaves its file behind. The job `ingest`, launched without configuration, takes them all.
+    """Warns of files in the landing folder that were not read: those that have been waiting for long, those
+    that failed, with the time of the next try, damaged ones, and names that are left alone.
     """
     with store.connect() as connection:
-        waiting = files_waiting(connection, settings.landing())
+        seen = look(settings.landing(), settled=True)
+        unread = waiting(connection, seen.files)
+        damaged = [
+            NotRead(printable(file), f"{reason}: {detail}")
+            for file, reason, detail in damaged_files(connection)
+        ]
     arrived_before = time.time() - _MAX_WAIT_S
-    left = [path.name for path in waiting if path.stat().st_ctime < arrived_before]
+    failed = [file for file in unread if file.attempts and not file.under_way]
+    left = [
+        printable(file.found.path.name)
+        for file in unread
+        if not file.attempts and not file.under_way and file.found.changed_at < arrived_before
+    ]
     return dg.AssetCheckResult(
-        passed=not left,
+        passed=not (left or failed or damaged or seen.skipped),
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(left)} files have been waiting for more than {_MAX_WAIT_S // 60} minutes.",
-        metadata={"files": left},
+        description=(
+            f"{len(left)} files have been waiting for more than {_MAX_WAIT_S // 60} minutes, "
+            f"{len(failed)} failed and are tried again, {len(damaged)} are damaged, "
+            f"{len(seen.skipped)} names are left alone."
+        ),
+        metadata={
+            "files": left[:ROWS],
+            "failed_files": failed_files(failed),
+            "damaged_files": with_reasons(damaged),
+            "skipped_names": with_reasons(seen.skipped),
+        },
     )
 
 
@@ -115,8 +140,59 @@ def overlaps(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
+@dg.asset_check(asset=order_events)
+def holders(store: EventStore) -> dg.AssetCheckResult:
+    """Fails while a session keeps readers or writers waiting for longer than the setting `max_hold`, and says
+    what ends it; warns of one that keeps a read model or a table for so long while others wait for it.
+    """
+    with store.connect() as connection:
+        return holders_result(connection)
+
+
+def holders_result(connection: Connection) -> dg.AssetCheckResult:
+    """What the check `holders` finds now."""
+    overdue, blocking = overdue_holders(connection), blocking_holders(connection)
+    sentences = [in_words(holder) for holder in overdue] + [
+        f"{who(holder)} keeps {holder.name or holder.kind} from others; if it is not at work, end it: "
+        f"SELECT pg_terminate_backend({holder.pid})"
+        for holder in blocking
+    ]
+    return dg.AssetCheckResult(
+        asset_key=order_events.key,
+        check_name="holders",
+        passed=not sentences,
+        severity=dg.AssetCheckSeverity.ERROR if overdue else dg.AssetCheckSeverity.WARN,
+        description=". ".join(sentences[:_SHOWN]) or "Nobody has kept others waiting for long.",
+        metadata={"holders": sentences[:100]},
+    )
+
+
+@dg.asset_check(asset=order_events)
+def clock(store: EventStore) -> dg.AssetCheckResult:
+    """Warns while the horizon or the newest event is ahead of the database server's clock, and of events that
+    wait because their ids lie far ahead of it.
+    """
+    with store.connect() as connection:
+        now = read_clock(connection)
+    return dg.AssetCheckResult(
+        passed=not now.warnings,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=". ".join(now.warnings) or "The log is not ahead of the clock.",
+        metadata={
+            "horizon_ahead_seconds": now.horizon_ahead_seconds,
+            "newest_event_ahead_seconds": now.newest_event_ahead_seconds,
+            "waiting_events": [
+                f"{event.id}: version {event.version} of order {event.order_id}, {event.recorded_at}"
+                for event in now.waiting_events
+            ],
+        },
+    )
+
+
 ALL = [
     rejects,
+    holders,
+    clock,
     files_left,
     *(check for projection in PROJECTIONS for check in checks_of(projection)),
     anomalies,

@@ -7,7 +7,7 @@ import dagster as dg
 from pipelines import derived
 from pipelines.assets import LIVE, order_events, orders
 from pipelines.checks import overlaps
-from pipelines.ops import compare_with_replay, promote_candidate
+from pipelines.ops import compare_with_replay, end_overdue_holders, promote_candidate
 from pipelines.projections import refresh_job, tags
 
 _HOUR = 3600
@@ -70,6 +70,12 @@ def integrity() -> None:
     compare_with_replay()
 
 
+@dg.job(tags=tags(_HOUR), executor_def=dg.in_process_executor)
+def end_holders() -> None:
+    """End the sessions that have kept readers or writers of the log waiting for too long."""
+    end_overdue_holders()
+
+
 ALL: list[Any] = [
     ingest,
     *REFRESHES.values(),
@@ -79,4 +85,5 @@ ALL: list[Any] = [
     check_history,
     promote_orders,
     integrity,
+    end_holders,
 ]

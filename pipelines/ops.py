@@ -2,12 +2,15 @@
 
 import dagster as dg
 
+from eventstore.log.holders import end_holders, in_words, what, who
 from eventstore.readmodels.candidate import candidate, discard
 from eventstore.readmodels.preview import preview
 from eventstore.readmodels.preview_report import as_markdown
 from eventstore.readmodels.projection import BUCKETS, ORDERS
 from eventstore.readmodels.promote import promote
 from eventstore.readmodels.replay import replay_bucket
+from pipelines.assets import order_events
+from pipelines.checks import holders_result
 from pipelines.resources import EventStore
 
 
@@ -38,6 +41,32 @@ def promote_candidate(context: dg.OpExecutionContext, store: EventStore) -> None
                 "fold_version": promoted.fold_version,
                 "watermark": str(promoted.watermark),
             },
+        )
+    )
+
+
+@dg.op
+def end_overdue_holders(context: dg.OpExecutionContext, store: EventStore) -> None:
+    """End the sessions that have kept readers or writers waiting for longer than the setting `max_hold`.
+
+    What cannot be ended here, such as a prepared transaction, stays in the check `holders` of `order_events`
+    with the statement that ends it.
+    """
+    with store.connect() as connection:
+        for holder in end_holders(connection):
+            if holder.ended:
+                context.log.warning(f"ended {who(holder)}, which {what(holder)}")
+            else:
+                context.log.error(in_words(holder))
+        found = holders_result(connection)
+    context.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=order_events.key,
+            check_name="holders",
+            passed=found.passed,
+            metadata=found.metadata,
+            severity=found.severity,
+            description=found.description,
         )
     )
 

@@ -13,6 +13,10 @@ from eventstore.readmodels.watermark import watermark
 from pipelines.resources import EventStore
 
 _MAX_LAG_S = 120
+_ADVICE_ON_HOLDERS = (
+    " The open appends hold them back: commit them, or let the job `end_holders` end the old ones."
+)
+_ADVICE_ON_RUNS = " Nobody holds them back: see whether the refresh is scheduled and why its last run failed."
 
 
 def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
@@ -30,7 +34,8 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(
             passed=found.seconds <= _MAX_LAG_S,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{found.events} events wait, the oldest for {found.seconds:.0f} s.",
+            description=f"{found.events} events wait, the oldest for {found.seconds:.0f} s."
+            + ("" if found.seconds <= _MAX_LAG_S else _ADVICE_ON_HOLDERS if holders else _ADVICE_ON_RUNS),
             metadata={
                 "lag_events": found.events,
                 "lag_seconds": found.seconds,

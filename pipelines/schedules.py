@@ -1,11 +1,15 @@
 """What runs by the clock."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
+from eventstore.log.holders import overdue_holders
 from eventstore.readmodels.projection import ORDERS
 from eventstore.readmodels.registry import PROJECTIONS
 from pipelines import jobs
 from pipelines.projections import schedules
+from pipelines.resources import EventStore
 
 integrity_every_night = dg.ScheduleDefinition(
     name="integrity_every_night",
@@ -42,6 +46,24 @@ history_check_every_night = dg.ScheduleDefinition(
     description="Looks through order_history for rows that contradict each other.",
 )
 
+
+@dg.schedule(
+    name="end_holders_every_minute",
+    job=jobs.end_holders,
+    cron_schedule="* * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Ends the sessions that have kept readers or writers waiting for longer than `max_hold`.",
+)
+def end_holders_every_minute(store: EventStore) -> dg.RunRequest | dg.SkipReason:
+    with store.connect() as connection:
+        overdue = overdue_holders(connection)
+    if not overdue:
+        return dg.SkipReason("Nobody has kept readers or writers waiting for long.")
+    # At once for each, then every ten minutes: a prepared transaction, or one of a superuser, may stay.
+    which = ", ".join(sorted(f"{holder.gid or holder.pid} {holder.since.isoformat()}" for holder in overdue))
+    return dg.RunRequest(run_key=f"{which[:500]} at {datetime.now(UTC):%Y-%m-%d %H:%M}"[:-1])
+
+
 # Yesterday, an hour after it ended: by then most of its late events are here; the others are folded in later.
 snapshots_every_night = dg.build_schedule_from_partitioned_job(
     jobs.snapshot_day,
@@ -59,4 +81,5 @@ ALL = [
     snapshots_every_night,
     integrity_every_night,
     history_check_every_night,
+    end_holders_every_minute,
 ]

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from eventstore.domain.money import exact_amount, is_currency
+from eventstore.domain.shown import shown
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -31,7 +32,9 @@ class _WithAmount(Event, frozen=True, kw_only=True):
         if amount is not self.amount:
             msgspec.structs.force_setattr(self, "amount", amount)
         if not is_currency(self.currency):
-            raise ValueError(f'currency must be three capital letters such as "EUR", found {self.currency!r}')
+            raise ValueError(
+                f'currency must be three capital letters such as "EUR", found {shown(self.currency)}'
+            )
 
 
 class OrderCreated(_WithAmount, frozen=True, kw_only=True):

@@ -1,17 +1,64 @@
 """Named consumers: follow the feed from where one left off, at least once, also after a crash."""
 
+import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from uuid import UUID
+
+import msgspec
+import psycopg
 
 from eventstore.domain.recorded import RecordedEvent
 from eventstore.log.connection import CONSUMER_LOCK, Connection
-from eventstore.log.errors import ConsumerBusyError
-from eventstore.log.feed import BEGINNING, read
+from eventstore.log.errors import (
+    ConsumerBusyError,
+    ConsumerOwnerError,
+    EventStoreError,
+    UnknownConsumerError,
+    WatermarkError,
+)
+from eventstore.log.feed import BEGINNING, publish_horizon, read
 
 _PAGE = 1000
 _POLL_SECONDS = 0.5
 _SAVE_SECONDS = 1.0
+_REFUSALS: dict[str, type[EventStoreError]] = {
+    "ES002": WatermarkError,  # above the horizon
+    "P0002": UnknownConsumerError,
+    "22004": WatermarkError,  # null
+    "22023": WatermarkError,  # no name
+    "55006": ConsumerBusyError,  # followed
+    "55P03": ConsumerBusyError,  # being changed
+    "42501": ConsumerOwnerError,
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Consumer(msgspec.Struct, frozen=True, kw_only=True):
+    """A named follower of the feed, as it stands."""
+
+    name: str
+    owner: str | None  #: the role that may change it, with its members; None: whoever saves next
+    watermark: UUID
+    updated_at: datetime  #: when it was last done with something
+    followed_by: list[int]  #: the sessions (pids) that follow under its name now
+
+
+def consumers(connection: Connection) -> list[Consumer]:
+    """All of them, by name."""
+    rows = connection.execute(
+        "SELECT c.name, c.owner, c.watermark, c.updated_at, coalesce(h.pids, '{}') FROM consumers c "
+        "LEFT JOIN (SELECT name, array_agg(pid ORDER BY pid) AS pids FROM lock_holders() "
+        "WHERE kind = 'consumer' AND granted AND pid IS NOT NULL GROUP BY name) h USING (name) "
+        "ORDER BY c.name"
+    )
+    return [
+        Consumer(name=name, owner=owner, watermark=watermark, updated_at=updated_at, followed_by=pids)
+        for name, owner, watermark, updated_at, pids in rows
+    ]
 
 
 def consumer_watermark(connection: Connection, consumer: str) -> UUID:
@@ -21,8 +68,30 @@ def consumer_watermark(connection: Connection, consumer: str) -> UUID:
 
 
 def save_watermark(connection: Connection, consumer: str, watermark: UUID) -> None:
-    """Remember that the consumer is done with everything up to ``watermark``; never goes back."""
-    connection.execute("SELECT save_watermark(%s, %s)", (consumer, watermark))
+    """Remember that the consumer is done with everything up to ``watermark``; never goes back.
+
+    Registers it the first time, as the login's. Raises WatermarkError for one above what readers can have
+    been shown, ConsumerOwnerError where it belongs to another role.
+    """
+    with _refusals():
+        connection.execute("SELECT save_watermark(%s, %s)", (consumer, watermark))
+
+
+def reset_watermark(connection: Connection, consumer: str, watermark: UUID) -> None:
+    """Put the consumer at ``watermark``, forwards or back: it is given what comes after, and nothing before.
+
+    Raises ConsumerBusyError while somebody follows under the name, ConsumerOwnerError where it belongs to
+    another role, UnknownConsumerError, and WatermarkError above what readers can have been shown.
+    """
+    publish_horizon(connection)
+    with _refusals():
+        connection.execute("SELECT reset_watermark(%s, %s)", (consumer, watermark))
+
+
+def delete_consumer(connection: Connection, consumer: str) -> None:
+    """Forget the consumer. Raises as `reset_watermark` does."""
+    with _refusals():
+        connection.execute("SELECT delete_consumer(%s)", (consumer,))
 
 
 def subscribe(
@@ -33,12 +102,13 @@ def subscribe(
     An event counts as done when the next one is asked for. The watermark is saved every second, at the end
     of each page, and when the iterator is closed: what a crash loses of it is delivered again. It ends after
     ``limit`` events or, without ``follow``, at the end of the feed.
-    Raises ConsumerBusyError while another session follows under this name.
+    Raises ConsumerBusyError while another session follows under this name, ConsumerOwnerError where it
+    belongs to another role.
     """
+    save_watermark(connection, consumer, BEGINNING)  # registers it; refused where it is somebody else's
     _lock(connection, consumer)
     try:
         done = saved = consumer_watermark(connection, consumer)
-        save_watermark(connection, consumer, done)
         try:
             while limit != 0:
                 last_save = time.monotonic()
@@ -47,22 +117,34 @@ def subscribe(
                     yield event
                     done = event.id
                     if time.monotonic() - last_save > _SAVE_SECONDS:
-                        save_watermark(connection, consumer, done)
-                        saved, last_save = done, time.monotonic()
-                if done != saved:
-                    save_watermark(connection, consumer, done)
-                    saved = done
+                        saved, last_save = _saved(connection, consumer, saved, done), time.monotonic()
+                saved = _saved(connection, consumer, saved, done)
                 limit = None if limit is None else limit - len(page)
                 if not page:
                     if not follow:
                         return
                     time.sleep(_POLL_SECONDS)
         finally:
-            if done != saved and not connection.closed:
-                save_watermark(connection, consumer, done)
+            if not connection.closed and _saved(connection, consumer, saved, done) != done:
+                _log.warning("consumer %s could not save %s: what it saw is delivered again", consumer, done)
     finally:
         if not connection.closed:
             connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", (CONSUMER_LOCK, consumer))
+
+
+def _saved(connection: Connection, consumer: str, saved: UUID, done: UUID) -> UUID:
+    """The watermark that is saved after trying to save ``done``.
+
+    What was delivered can be refused while somebody announces an append of the past, by accident or not:
+    that must not end the consumer, it saves later.
+    """
+    if done == saved:
+        return saved
+    try:
+        save_watermark(connection, consumer, done)
+    except WatermarkError:
+        return saved
+    return done
 
 
 def _lock(connection: Connection, consumer: str) -> None:
@@ -70,6 +152,21 @@ def _lock(connection: Connection, consumer: str) -> None:
         "SELECT pg_try_advisory_lock(%s, hashtext(%s))", (CONSUMER_LOCK, consumer)
     ).fetchone()
     if not (row and row[0]):
+        holder = connection.execute("SELECT name_holders('consumer', %s)", (consumer,)).fetchone()
+        who = f", {holder[0]}" if holder and holder[0] != "nobody" else ""  # it has just let go
         raise ConsumerBusyError(
-            f"consumer {consumer!r} is followed by another process: stop that one, or use another name"
+            f"consumer {consumer!r} is followed by another process{who}: stop that one, or use another name"
         )
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the functions of the database refuse, as errors of the store."""
+    try:
+        yield
+    except psycopg.DatabaseError as error:
+        refusal = _REFUSALS.get(error.sqlstate or "")
+        if refusal is None:
+            raise
+        said = (error.diag.message_primary, error.diag.message_hint)
+        raise refusal(". ".join(part for part in said if part)) from None

@@ -25,8 +25,24 @@ class InvalidEventError(EventStoreError):
 
 
 class DatabaseUnavailableError(EventStoreError):
-    """The database cannot be reached, or is not an event store."""
+    """The database cannot be reached, cannot do its work now, or is not an event store."""
+
+
+class BusyError(EventStoreError):
+    """Other sessions were in the way for too long. Nothing was done; who they are is in the message."""
 
 
 class ConsumerBusyError(EventStoreError):
     """Another process follows the log under the same consumer name."""
+
+
+class ConsumerOwnerError(EventStoreError):
+    """The consumer belongs to another role, or the login may not follow the log at all."""
+
+
+class UnknownConsumerError(EventStoreError):
+    """There is no consumer of that name."""
+
+
+class WatermarkError(EventStoreError):
+    """A watermark that a consumer cannot have: above what readers can have been shown."""

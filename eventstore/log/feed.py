@@ -11,9 +11,12 @@ BEGINNING = UUID(int=0)
 
 
 def has_events_after(connection: Connection, watermark: UUID) -> bool:
-    """Whether the log holds any committed event above ``watermark``: one index probe, writes nothing."""
+    """Whether the log holds any committed event above ``watermark`` that can be read, now or soon: one index
+    probe, writes nothing. Events with ids beyond the clock do not count before their time comes.
+    """
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM order_events WHERE id > %s)", (watermark,)
+        "SELECT EXISTS (SELECT FROM order_events WHERE id > %s AND id <= (SELECT feed_ceiling()))",
+        (watermark,),
     ).fetchone()
     return bool(row and row[0])
 

@@ -8,6 +8,7 @@ import msgspec
 from psycopg import sql
 
 from eventstore.domain.folding import Folding
+from eventstore.domain.shown import shown
 from eventstore.log.connection import Connection
 from eventstore.readmodels.candidate import candidate, catch_up
 from eventstore.readmodels.fold import layout_of
@@ -38,7 +39,7 @@ def promotion_policy(connection: Connection, projection: Projection[Any] = ORDER
 def set_promotion_policy(connection: Connection, policy: str, projection: Projection[Any] = ORDERS) -> None:
     """Raises ValueError for anything but "auto" and "manual"."""
     if policy not in {"auto", "manual"}:
-        raise ValueError(f"{policy!r} is no promotion policy: give auto or manual")
+        raise ValueError(f"{shown(policy)} is no promotion policy: give auto or manual")
     register(connection, projection)
     connection.execute("UPDATE projections SET promotion = %s WHERE name = %s", (policy, projection.name))
 

@@ -1,6 +1,6 @@
-"""The state of the store at a glance: the log, the horizon and who holds it, projections, rejects."""
+"""The state of the store at a glance: the log, its clock, who holds what, projections, consumers, rejects."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +8,10 @@ import msgspec
 from psycopg.rows import dict_row
 
 from eventstore.domain.recorded import from_ms
+from eventstore.log.clock import Clock, clock
 from eventstore.log.connection import Connection
+from eventstore.log.consumers import Consumer, consumers
+from eventstore.log.holders import Holder, OverdueHolder, in_words, lock_holders, overdue_holders
 from eventstore.readmodels.lag import lag_of
 from eventstore.readmodels.registry import PROJECTIONS
 from eventstore.readmodels.watermark import watermark
@@ -27,6 +30,8 @@ class ConsumerStatus(msgspec.Struct, frozen=True, kw_only=True):
     lag_events: int
     lag_seconds: float
     updated_at: datetime  #: when it was last done with something
+    owner: str | None  #: the role that may change it; None: whoever saves next
+    followed_by: list[int]  #: the sessions (pids) that follow under its name now
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +41,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     projections: dict[str, ProjectionStatus]
     consumers: dict[str, ConsumerStatus]
     rejects: dict[str, int]  #: unresolved, by reason
+    holders: list[Holder]  #: of the locks of the log, and those that wait for one, the oldest first
+    overdue_holders: list[OverdueHolder]  #: that have kept others waiting for longer than max_hold
+    clock: Clock
+    warnings: list[str]  #: what a person should do something about, a sentence each
 
 
 def status(connection: Connection) -> Status:
@@ -44,19 +53,21 @@ def status(connection: Connection) -> Status:
         "SELECT count(*), (SELECT horizon_ms()) FROM order_events"
     ).fetchone() or (0, 0)
     with connection.cursor(row_factory=dict_row) as cursor:
-        holders = cursor.execute("SELECT * FROM horizon_holders()").fetchall()
+        horizon_holders = cursor.execute("SELECT * FROM horizon_holders()").fetchall()
+    overdue, ahead = overdue_holders(connection), clock(connection)
     return Status(
         events=events,
-        horizon=from_ms(horizon_ms),
-        horizon_holders=holders,
+        horizon=_datetime(horizon_ms),
+        horizon_holders=horizon_holders,
+        holders=lock_holders(connection),
+        overdue_holders=overdue,
+        clock=ahead,
+        warnings=[in_words(holder) for holder in overdue] + ahead.warnings,
         projections={
             projection.name: _projection_status(connection, projection) for projection in PROJECTIONS
         },
         consumers={
-            name: _consumer_status(connection, at, updated_at)
-            for name, at, updated_at in connection.execute(
-                "SELECT name, watermark, updated_at FROM consumers ORDER BY name"
-            ).fetchall()
+            consumer.name: consumer_status(connection, consumer) for consumer in consumers(connection)
         },
         rejects=dict(
             connection.execute(
@@ -81,6 +92,22 @@ def _projection_status(connection: Connection, projection: Any) -> ProjectionSta
     )
 
 
-def _consumer_status(connection: Connection, at: UUID, updated_at: datetime) -> ConsumerStatus:
-    lag = lag_of(connection, at)
-    return ConsumerStatus(watermark=at, lag_events=lag.events, lag_seconds=lag.seconds, updated_at=updated_at)
+def consumer_status(connection: Connection, consumer: Consumer) -> ConsumerStatus:
+    """A consumer and how far it is behind the log."""
+    lag = lag_of(connection, consumer.watermark)
+    return ConsumerStatus(
+        watermark=consumer.watermark,
+        lag_events=lag.events,
+        lag_seconds=lag.seconds,
+        updated_at=consumer.updated_at,
+        owner=consumer.owner,
+        followed_by=consumer.followed_by,
+    )
+
+
+def _datetime(ms: int) -> datetime:
+    """An odd id can have moved the horizon of an older release past the year 9999."""
+    try:
+        return from_ms(ms)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)

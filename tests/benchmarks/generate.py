@@ -83,6 +83,7 @@ def _insert(url: str, orders: int, first: int, last: int) -> None:
     with open_connection(url) as connection:
         connection.execute("SET work_mem = '256MB'")
         connection.execute(_SQL)
+        connection.execute("SET eventstore.restoring = 'on'")  # ids of the past, on purpose
         connection.execute(_INSERT, (first, last, begin, end - begin))
 
 

@@ -239,8 +239,8 @@ def test_diff_before_the_first_event_starts_from_nothing(cli: Cli, order: UUID) 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--diff", "someday", "2026-03-03"), "'someday' is not a time"),
-        (("--diff", "2026-03-03", "2026-13-03"), "'2026-13-03' is not a time"),
+        (("--diff", "someday", "2026-03-03"), '"someday" is not a time'),
+        (("--diff", "2026-03-03", "2026-13-03"), '"2026-13-03" is not a time'),
         (
             ("--diff", "2026-03-04", "2026-03-03"),
             "2026-03-04T00:00:00Z, is later than the second, 2026-03-03T",

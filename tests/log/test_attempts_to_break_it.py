@@ -185,13 +185,6 @@ def test_cents_of_payload_version_1_are_taken(connection: Connection) -> None:
     assert len(append(connection, uuid4(), cents)) == 1
 
 
-def test_a_payload_of_ten_megabytes_is_recorded(connection: Connection) -> None:
-    append(connection, uuid4(), {"type": "OrderPaid", "data": {"note": "x" * 10_000_000}})
-    assert connection.execute("SELECT length(event_data ->> 'note') FROM order_events").fetchone() == (
-        10_000_000,
-    )
-
-
 def test_a_business_time_with_fractions_of_a_millisecond_is_taken(connection: Connection) -> None:
     append(connection, uuid4(), PAID | {"created_at": 1767225600000.4})
     assert connection.execute("SELECT created_at FROM order_events").fetchone() == (1767225600000,)

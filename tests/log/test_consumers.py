@@ -88,6 +88,7 @@ def test_a_name_is_followed_by_one_process_at_a_time(
 
 def test_a_watermark_never_goes_back(connection: psycopg.Connection[Any]) -> None:
     older, newer = append_paid(connection, 2)
+    connection.execute("SELECT publish_horizon()")
     for watermark in (newer, older):
         connection.execute("SELECT save_watermark('billing', %s)", (watermark,))
     assert connection.execute("SELECT watermark FROM consumers").fetchall() == [(newer,)]

@@ -19,7 +19,8 @@ CREATE OR REPLACE FUNCTION clock_ms() RETURNS bigint LANGUAGE sql VOLATILE
 """
 NO_ANNOUNCEMENT = """
 CREATE OR REPLACE FUNCTION hold_horizon() RETURNS bigint LANGUAGE sql VOLATILE AS
-    'SELECT greatest(clock_ms(), pg_sequence_last_value(''feed_horizon'') + 1)'
+    'SELECT greatest(clock_ms(), pg_sequence_last_value(''feed_horizon'') + 1)
+       FROM set_config(''eventstore.floor_id'', uuidv7_lowest(0)::text, true)'
 """
 
 Seen = list[tuple[UUID, UUID, int]]

@@ -74,3 +74,16 @@ def test_a_server_that_does_not_answer_is_one_line_without_the_password() -> Non
     assert "refused" in message
     assert "hush" not in message
     assert "\n" not in message
+
+
+def test_nobody_but_its_owner_may_connect_to_a_database_that_we_made(
+    missing_url: str, connection: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    ensure_database(missing_url)
+    role = f"{connection.info.dbname}_stranger"
+    connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'hush'")
+    try:
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(_login(missing_url, f"{role}:hush"))
+    finally:
+        connection.execute(f"DROP ROLE {role}")

@@ -1,4 +1,4 @@
-"""The functions of the database: ``functions/``, a file a topic, created anew as a whole where one has changed.
+"""The functions of the database in ``functions/``: a file a topic, created anew where one has changed.
 
 Their files are the truth. Tables change by revision (``versions``), and a function whose arguments or result
 change is dropped by the revision that needs it.

@@ -40,7 +40,7 @@ def add_order_column(connection: Connection, name: str, definition: str) -> None
 
 
 def create_as_of_functions(connection: Connection) -> None:
-    """Create `orders_as_of` and `order_as_of` with the columns that `orders` has now, as revision 0002 did."""
+    """Create `orders_as_of` and `order_as_of` with the columns of `orders`, as revision 0002 did."""
     columns = execute(
         connection,
         "SELECT string_agg(format('h.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute "

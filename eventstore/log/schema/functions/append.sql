@@ -1,5 +1,7 @@
 -- Says what is wrong with an event of append_events().
 CREATE OR REPLACE FUNCTION refuse_event(event jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    named CONSTANT text := regexp_replace(left(event ->> 'type', 200), '[[:cntrl:]]', '?', 'g');
 BEGIN
     IF jsonb_typeof(event) <> 'object' THEN
         RAISE EXCEPTION 'an event must be a JSON object {"type", "data", …}, found %', jsonb_typeof(event)
@@ -8,16 +10,16 @@ BEGIN
         RAISE EXCEPTION 'an event needs a "type", a string such as "OrderPaid"'
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF NOT event ? 'data' THEN
-        RAISE EXCEPTION 'event % needs "data", a JSON object', event ->> 'type'
+        RAISE EXCEPTION 'event % needs "data", a JSON object', named
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF event - '{type,data,created_at,source,source_id,metadata}'::text[] <> '{}' THEN
-        RAISE EXCEPTION 'event % has unknown keys: %', event ->> 'type',
-            (SELECT string_agg(key, ', ' ORDER BY key)
+        RAISE EXCEPTION 'event % has unknown keys: %', named,
+            (SELECT regexp_replace(left(string_agg(key, ', ' ORDER BY key), 200), '[[:cntrl:]]', '?', 'g')
                FROM jsonb_object_keys(event - '{type,data,created_at,source,source_id,metadata}'::text[]) AS key)
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Known keys: type, data, created_at, source, source_id, metadata.';
     END IF;
-    RAISE EXCEPTION 'event %: source and source_id must be strings', event ->> 'type'
+    RAISE EXCEPTION 'event %: source and source_id must be strings', named
         USING ERRCODE = 'invalid_parameter_value';
 END $$;
 
@@ -41,7 +43,7 @@ DECLARE
     now_ms   CONSTANT bigint := clock_ms();
     -- A later append in the same transaction keeps the first, lower floor, or a long transaction would fill the
     -- lock table. A setting that somebody forged can only lower the floor, which is safe.
-    floor_ms CONSTANT bigint := greatest(1, least(
+    floor_ms bigint := greatest(1, least(
         greatest(now_ms, pg_sequence_last_value('feed_horizon') + 1),
         nullif(current_setting('eventstore.floor_ms', true), '')::bigint));
     settings text;
@@ -53,13 +55,24 @@ BEGIN
                   HINT = 'Concurrent writers of one order are kept apart by its version: '
                          'pass expected_version instead of raising the isolation level.';
     END IF;
-    IF NOT pg_try_advisory_xact_lock_shared((17747::bigint << 48) | floor_ms) THEN
-        PERFORM pg_advisory_xact_lock_shared((17747::bigint << 48) | floor_ms);
+    IF pg_sequence_last_value('feed_horizon') > 281474976000000 THEN
+        RAISE EXCEPTION 'the horizon stands at the end of time: there are no ids above it'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'An earlier release let an inserted id move it. `eventstore status` says more.';
     END IF;
+    -- Only a stranger could hold a key alone. A lower floor is as good; nobody waits.
+    WHILE NOT pg_try_advisory_xact_lock_shared((17747::bigint << 48) | floor_ms) LOOP
+        floor_ms := floor_ms - 1;
+    END LOOP;
     settings := set_config('eventstore.floor_ms', floor_ms::text, true)
+             || set_config('eventstore.floor_id', uuidv7_lowest(floor_ms)::text, true)
+             || set_config('eventstore.restoring', '', true)
              -- An append left open holds back every reader: end it, unless its owner chose another limit.
              || CASE WHEN current_setting('idle_in_transaction_session_timeout') = '0'
-                     THEN set_config('idle_in_transaction_session_timeout', '60s', true) END;
+                     THEN set_config('idle_in_transaction_session_timeout', '60s', true) ELSE '' END
+             -- What readers are shown survives a crash.
+             || CASE WHEN current_setting('synchronous_commit') = 'off'
+                     THEN set_config('synchronous_commit', 'local', true) ELSE '' END;
     RETURN greatest(now_ms, floor_ms, pg_sequence_last_value('feed_horizon') + 1);
 END $$;
 
@@ -92,8 +105,8 @@ BEGIN
         LOOP
             last_version := NULL;  -- any
             IF happened_at IS NULL THEN
-                -- Stamped by this clock and never before the order's last event: if another one comes in between,
-                -- nothing is inserted below.
+                -- Stamped by this clock, not after the id, and never before the order's last event: if another one
+                -- comes in between, nothing is inserted below.
                 SELECT coalesce(max(e.version), 0), max(e.created_at) INTO last_version, last_at
                   FROM order_events e WHERE e.order_id = stream;
             END IF;
@@ -103,7 +116,7 @@ BEGIN
                        (id, order_id, version, event_type, event_data, created_at, source, source_id, metadata)
                 SELECT CASE WHEN last.id IS NULL THEN uuidv7_at(mint_ms, 0) ELSE uuidv7_after(last.id, mint_ms) END,
                        stream, coalesce(last.version, 0) + 1, event ->> 'type', event -> 'data',
-                       coalesce(happened_at, greatest(clock_ms(), last_at)),
+                       coalesce(happened_at, greatest(least(clock_ms(), mint_ms), last_at)),
                        event ->> 'source', event ->> 'source_id', coalesce(nullif(event -> 'metadata', 'null'), '{}')
                   FROM (SELECT) AS one LEFT JOIN LATERAL (
                        SELECT e.id, e.version FROM order_events e

@@ -1,5 +1,6 @@
 -- The CHECK of order_events, so that it holds for every way into the log: refuses an event and says why.
--- A function, because PostgreSQL parses the text of a CHECK again for each INSERT statement.
+-- Stored rows were asked by it, and a restore asks them again: it never becomes stricter (limits.sql does), and no
+-- setting of a session changes its meaning. A function, because PostgreSQL parses the text of a CHECK again for each INSERT statement.
 CREATE OR REPLACE FUNCTION event_is_valid(event_type text, event_data jsonb, created_at bigint,
                                source text, source_id text, metadata jsonb)
     RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
@@ -9,7 +10,7 @@ BEGIN
     -- Nearly every event passes this one cheap expression.
     IF length(event_type) BETWEEN 1 AND 200
        AND event_data @@ '$.type() == "object" && (!exists($.amount) || $.amount.type() == "string"
-                          && $.amount like_regex "^-?[0-9]{1,8}(\\.[0-9]{1,2}0*)?$")'
+                          && $.amount like_regex "^-?[0-9]{1,8}([.][0-9]{1,2}0*)?$")'
        AND created_at BETWEEN -62135596800000 AND 253402300799999
        AND (source IS NULL AND source_id IS NULL OR octet_length(source) + octet_length(source_id) <= 2000)
        AND jsonb_typeof(metadata) = 'object' THEN
@@ -38,7 +39,8 @@ BEGIN
     IF problem IS NULL THEN
         RETURN true;
     END IF;
-    RAISE EXCEPTION 'event % cannot be recorded: %', left(event_type, 200), problem
+    RAISE EXCEPTION 'event % cannot be recorded: %',
+        regexp_replace(left(event_type, 200), '[[:cntrl:]]', '?', 'g'), problem
         USING ERRCODE = 'check_violation', TABLE = 'order_events', CONSTRAINT = 'event_is_valid',
               HINT = 'Correct the event and append it again. Amounts have at most 8 digits before the point and '
                      '2 after it; they are never rounded.';

@@ -1,20 +1,41 @@
 -- Step 1 of a read, to be committed before step 2: from now on every append mints its ids above what is
--- returned. The newest committed id is covered, so a reader always sees what was committed before.
+-- returned. The newest committed id is covered, so a reader always sees what was committed before; but an id
+-- that lies more than a minute ahead of the clock, and of what was published, moves nothing: its event waits
+-- until the clock is there. (After a clock went back, all new ids lie ahead of it, next to what was published.)
 CREATE OR REPLACE FUNCTION publish_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-    SET search_path = public, pg_temp AS $$
+    SET search_path = public, pg_temp SET lock_timeout = '10s' AS $$
 DECLARE
-    published bigint;
+    least_ms  bigint;  -- to be published whatever is stored
+    newest    uuid;
+    holder    record;
 BEGIN
-    PERFORM pg_advisory_xact_lock(17748, 0);  -- one at a time: the sequence must never be set lower
-    published := coalesce(pg_sequence_last_value('feed_horizon'), 0);
-    PERFORM setval('feed_horizon', greatest(
-        published, clock_ms(), uuidv7_ms((SELECT id FROM order_events ORDER BY id DESC LIMIT 1))));
-    -- What readers were shown must survive a crash, and one that does not commit holds up the other readers.
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'the horizon cannot be published on a standby: read the feed on the primary'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    BEGIN
+        -- One at a time: the sequence must never be set lower.
+        LOCK TABLE horizon_publishing IN EXCLUSIVE MODE;
+        least_ms := greatest(pg_sequence_last_value('feed_horizon'), clock_ms());
+        SELECT id INTO newest FROM order_events
+         WHERE id <= uuidv7_ceiling(least_ms + 60000) ORDER BY id DESC LIMIT 1;
+        PERFORM setval('feed_horizon', greatest(least_ms, uuidv7_ms(newest)));
+        -- Whoever does not commit keeps no lock, so nobody has to wait for it. What a sequence was set to stays.
+        RAISE EXCEPTION USING ERRCODE = 'ES000';
+    EXCEPTION
+        WHEN SQLSTATE 'ES000' THEN NULL;
+        WHEN lock_not_available THEN
+            SELECT l.pid, a.usename, a.application_name, a.xact_start INTO holder
+              FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+             WHERE l.relation = 'horizon_publishing'::regclass AND l.granted LIMIT 1;
+            RAISE EXCEPTION 'the horizon could not be published for 10 s: pid % (%, %) holds horizon_publishing since %',
+                holder.pid, holder.usename, holder.application_name, holder.xact_start
+                USING ERRCODE = 'lock_not_available',
+                      HINT = format('End that session: SELECT pg_terminate_backend(%s)', holder.pid);
+    END;
+    -- What readers were shown must survive a crash.
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'local', true);
-    END IF;
-    IF current_setting('idle_in_transaction_session_timeout') = '0' THEN
-        PERFORM set_config('idle_in_transaction_session_timeout', '60s', true);
     END IF;
     PERFORM set_config('eventstore.published_here', 'yes', true);
     RETURN pg_sequence_last_value('feed_horizon');

@@ -32,6 +32,10 @@ END $$;
 CREATE OR REPLACE FUNCTION uuidv7_ceiling(ms bigint) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN (lpad(to_hex(ms), 12, '0') || '7fffbfffffffffffffff')::uuid;
 
+-- The lowest id that millisecond ms can hold.
+CREATE OR REPLACE FUNCTION uuidv7_lowest(ms bigint) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (lpad(to_hex(ms), 12, '0') || '70008000000000000000')::uuid;
+
 -- When an event was recorded, from its id.
 CREATE OR REPLACE FUNCTION recorded_at(id uuid) RETURNS timestamptz LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN timestamptz '1970-01-01 00:00:00+00' + uuidv7_ms(id) * interval '1 millisecond';

@@ -30,7 +30,7 @@ CREATE OR REPLACE FUNCTION append_staged(expect_duplicates boolean DEFAULT false
 #variable_conflict use_column
 DECLARE
     mint_ms    bigint := hold_horizon();
-    now_ms     bigint := clock_ms();
+    now_ms     bigint := least(clock_ms(), mint_ms);  -- when an event happened that does not say it
     first_line bigint;
     known      bigint[] := '{}';  -- lines with the identity of a recorded event, or of an earlier line
     attempt    int := 1;
@@ -61,19 +61,17 @@ BEGIN
         -- Nearly always all other lines are new and nobody else appends to their orders: this INSERT is then all
         -- there is to do. If not, a unique index notices, and nothing was inserted.
         BEGIN
+            mint_ms := greatest(mint_ms, clock_ms());
             WITH streams AS MATERIALIZED (
-                SELECT o.order_id, last.version, last.id
+                -- Above the last id of the order itself: one whose last id lies far ahead takes no other with it.
+                SELECT o.order_id, last.version, greatest(mint_ms, uuidv7_ms(last.id) + 1) AS ms
                   FROM (SELECT DISTINCT order_id FROM pg_temp.staged_events) o
                   LEFT JOIN LATERAL (SELECT version, id FROM order_events e
                                       WHERE e.order_id = o.order_id ORDER BY version DESC LIMIT 1) last ON true
-            ), mint AS MATERIALIZED (
-                SELECT greatest(mint_ms, clock_ms(),
-                                (SELECT uuidv7_ms(id) + 1 FROM streams WHERE id IS NOT NULL
-                                  ORDER BY id DESC LIMIT 1)) AS ms
             )
             INSERT INTO order_events (id, order_id, version, event_type, event_data, created_at, source, source_id, metadata)
             -- Ids rise with the lines, whose numbers may have gaps larger than the counter of an id.
-            SELECT uuidv7_at((SELECT ms FROM mint) + (nth >> 26), (nth & 67108863)::int), order_id,
+            SELECT uuidv7_at(o.ms + (nth >> 26), (nth & 67108863)::int), order_id,
                    coalesce(o.version, 0) + row_number() OVER stream, event_type, event_data,
                    -- Not dated by its producer: stamped by this clock, never before the order's last event.
                    CASE WHEN s.created_at IS NULL

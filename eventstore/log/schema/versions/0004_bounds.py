@@ -9,4 +9,6 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    run_sql(op.get_bind(), revision, "schema_functions", "guards", "consumers", "read_models", "landing", "roles")
+    run_sql(
+        op.get_bind(), revision, "schema_functions", "guards", "consumers", "read_models", "landing", "roles"
+    )
