@@ -53,13 +53,6 @@ BAD = {
 }
 
 
-@pytest.fixture
-def unguarded(connection: Database) -> Database:
-    """A log as an older release, or a restore, left it: what comes now is not looked at."""
-    connection.execute("SET session_replication_role = replica")
-    return connection
-
-
 def insert(
     connection: Database,
     order: UUID,
@@ -70,13 +63,16 @@ def insert(
     (version,) = connection.execute(
         "SELECT coalesce(max(version), 0) FROM order_events WHERE order_id = %s", (order,)
     ).fetchone() or (0,)
-    for number, (kind, data, metadata) in enumerate(events, start=1):
-        connection.execute(
-            "INSERT INTO order_events (id, order_id, version, event_type, event_data, created_at, metadata) "
-            "SELECT coalesce(%s, uuidv7_at(greatest(clock_ms(), coalesce(max(uuidv7_ms(id)) + 1, 0)), 0)), "
-            "%s, %s, %s, %s, %s, %s FROM order_events",
-            (event_id, order, version + number, kind, data, at + number, metadata),
-        )
+    with connection.transaction():  # no guard of the log looks at it
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for number, (kind, data, metadata) in enumerate(events, start=1):
+            connection.execute(
+                "INSERT INTO order_events "
+                "(id, order_id, version, event_type, event_data, created_at, metadata) "
+                "SELECT coalesce(%s, uuidv7_at(greatest(clock_ms(), max(uuidv7_ms(id)) + 1), 0)), "
+                "%s, %s, %s, %s, %s, %s FROM order_events",
+                (event_id, order, version + number, kind, data, at + number, metadata),
+            )
 
 
 def paid(amount: str = "3.00") -> tuple[str, str, str]:
@@ -93,9 +89,8 @@ def replay(connection: Database, projection: Projection[Any]) -> tuple[int, int,
 
 @pytest.mark.parametrize("name", BAD)
 def test_an_event_that_cannot_be_read_stops_its_order_only_in_every_read_model(
-    unguarded: Database, name: str
+    connection: Database, name: str
 ) -> None:
-    connection = unguarded
     bad, first, good = uuid4(), uuid4(), uuid4()
     insert(connection, bad, ("OrderCreated", CREATED, "{}"), paid(), BAD[name], paid("5.00"))
     insert(connection, first, BAD[name], paid())
@@ -138,10 +133,10 @@ def test_an_event_that_cannot_be_read_stops_its_order_only_in_every_read_model(
 
 @pytest.mark.parametrize("name", BAD)
 def test_the_feed_delivers_an_event_that_cannot_be_decoded_and_goes_on(
-    unguarded: Database, database_url: str, name: str
+    connection: Database, database_url: str, name: str
 ) -> None:
     order = uuid4()
-    insert(unguarded, order, paid(), BAD[name], paid("5.00"))
+    insert(connection, order, paid(), BAD[name], paid("5.00"))
     with eventstore.connect(database_url) as store:
         for events in (store.read(), store.stream(order), list(store.subscribe("us", follow=False))):
             assert [event.version for event in events] == [1, 2, 3]
@@ -153,10 +148,10 @@ def test_the_feed_delivers_an_event_that_cannot_be_decoded_and_goes_on(
                 assert as_cloudevent(event)["type"] == event.event_type
 
 
-def test_an_event_that_cannot_be_decoded_has_its_text(unguarded: Database) -> None:
+def test_an_event_that_cannot_be_decoded_has_its_text(connection: Database) -> None:
     order = uuid4()
-    insert(unguarded, order, ("Unheard", '{"x": 1e20000}', '{"actor": "me"}'), ("Unheard", "{}", DEEP))
-    number, nested = feed.stream(unguarded, order)
+    insert(connection, order, ("Unheard", '{"x": 1e20000}', '{"actor": "me"}'), ("Unheard", "{}", DEEP))
+    number, nested = feed.stream(connection, order)
     assert isinstance(number.event, UndecodableEvent)
     assert json.loads(number.event.raw, parse_int=str)["x"] == "1" + "0" * 20_000
     assert (number.data, number.metadata) == ({}, {"actor": "me"})
@@ -167,24 +162,24 @@ def test_an_event_that_cannot_be_decoded_has_its_text(unguarded: Database) -> No
     assert cloudevent["dataerror"]
 
 
-def test_how_deep_a_payload_may_be_does_not_depend_on_who_asks(unguarded: Database) -> None:
+def test_how_deep_a_payload_may_be_does_not_depend_on_who_asks(connection: Database) -> None:
     order = uuid4()
-    insert(unguarded, order, ("Unheard", '{"x": ' + "[" * 900 + "]" * 900 + "}", "{}"))
+    insert(connection, order, ("Unheard", '{"x": ' + "[" * 900 + "]" * 900 + "}", "{}"))
 
     def at_depth(frames: int, ask: Callable[[], Any]) -> Any:
         return at_depth(frames - 1, ask) if frames else ask()
 
-    (event,) = events_in(unguarded.execute(f"SELECT {FOLD_JSON} FROM order_events").fetchall())
-    (recorded,) = feed.stream(unguarded, order)
+    (event,) = events_in(connection.execute(f"SELECT {FOLD_JSON} FROM order_events").fetchall())
+    (recorded,) = feed.stream(connection, order)
     for frames in (0, 300, 700):
         assert isinstance(at_depth(frames, lambda: event.event), UnknownEvent)
     assert isinstance(at_depth(600, lambda: recorded.event), UnknownEvent)
 
 
-def test_an_absurd_id_has_a_recorded_time(unguarded: Database) -> None:
+def test_an_absurd_id_has_a_recorded_time(connection: Database) -> None:
     order = uuid4()
-    insert(unguarded, order, paid(), event_id=UUID(int=(1 << 128) - 1))
-    (event,) = feed.stream(unguarded, order)
+    insert(connection, order, paid(), event_id=UUID(int=(1 << 128) - 1))
+    (event,) = feed.stream(connection, order)
     assert event.recorded_at.year == 9999
 
 
@@ -209,12 +204,12 @@ def test_101_large_payments_simply_work(connection: Database) -> None:
     assert replay(connection, ORDERS) == (0, 0, 0)
 
 
-def test_an_amount_with_20_000_zeros_counts_and_stops_no_table(unguarded: Database) -> None:
-    insert(unguarded, uuid4(), paid("1.0" + "0" * 20_000), paid("2.50"))
-    refresh(unguarded)
-    refresh_daily_metrics(unguarded)
-    assert unguarded.execute("SELECT paid_amount FROM orders").fetchone() == (Decimal("3.50"),)
-    assert unguarded.execute(
+def test_an_amount_with_20_000_zeros_counts_and_stops_no_table(connection: Database) -> None:
+    insert(connection, uuid4(), paid("1.0" + "0" * 20_000), paid("2.50"))
+    refresh(connection)
+    refresh_daily_metrics(connection)
+    assert connection.execute("SELECT paid_amount FROM orders").fetchone() == (Decimal("3.50"),)
+    assert connection.execute(
         "SELECT revenue::text FROM daily_order_metrics WHERE revenue <> 0"
     ).fetchone() == ("3.50",)
 
@@ -243,16 +238,16 @@ def test_an_amount_is_one_in_the_form_of_the_log_or_none(
     assert found == (None if amount is None else Decimal(amount))
 
 
-def test_a_currency_of_any_length_stops_no_table(unguarded: Database) -> None:
+def test_a_currency_of_any_length_stops_no_table(connection: Database) -> None:
     nonsense = (
         "OrderPaid",
         json.dumps({"amount": "1.00", "currency": "".join(map(chr, range(65, 20_000)))}),
         "{}",
     )
-    insert(unguarded, uuid4(), paid(), nonsense)
-    refresh(unguarded)
-    refresh_daily_metrics(unguarded)
-    assert unguarded.execute(
+    insert(connection, uuid4(), paid(), nonsense)
+    refresh(connection)
+    refresh_daily_metrics(connection)
+    assert connection.execute(
         "SELECT currency, revenue FROM daily_order_metrics WHERE revenue <> 0"
     ).fetchall() == [("EUR", 3)]
 
@@ -274,13 +269,13 @@ def test_sums_are_exact_whatever_the_precision_of_the_thread(connection: Databas
 @pytest.mark.parametrize(
     "name", ["OrderPaid vX", "OrderPaid v2", "OrderPaid v" + "9" * 150, "v", " v2", "a\nb v3"]
 )
-def test_any_text_may_be_the_name_of_a_type(unguarded: Database, name: str) -> None:
+def test_any_text_may_be_the_name_of_a_type(connection: Database, name: str) -> None:
     order = uuid4()
-    insert(unguarded, order, paid(), (name, "{}", "{}"))
+    insert(connection, order, paid(), (name, "{}", "{}"))
     for _ in range(3):
-        found = refresh(unguarded)
+        found = refresh(connection)
     assert found.refolded == 0
-    assert unguarded.execute("SELECT version, cardinality(unknown_events) FROM orders").fetchone() == (2, 1)
+    assert connection.execute("SELECT version, cardinality(unknown_events) FROM orders").fetchone() == (2, 1)
 
 
 def test_each_unknown_type_is_listed_once_and_too_many_end_the_fold(connection: Database) -> None:
@@ -481,3 +476,39 @@ def test_what_cannot_be_created_again_is_named(before_0004: tuple[Database, str]
     with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="materialized view kept depends on"):
         migrate.upgrade(url)
     assert migrate.current(url) == "0003"
+
+
+def test_what_is_kept_of_the_day_of_a_bad_event_leads_whoever_starts_there_to_it(
+    connection: Database,
+) -> None:
+    order = uuid4()
+    day = datetime(1970, 1, 2, tzinfo=UTC).date()
+    insert(connection, order, paid(), paid(), ("OrderPaid", "{}", "{}"), paid())
+    insert(connection, order, paid(), at=2 * DAY)
+    build_snapshots(connection, day, datetime(1970, 1, 3, tzinfo=UTC).date())
+    kept = connection.execute("SELECT day, until_at, until_version, events FROM order_snapshots").fetchall()
+    assert kept == [(day, DAY + 2, 2, 2)]
+    with pytest.raises(UnfoldableEventError, match="version 3"):
+        state(connection, order)
+    before = state(connection, order, at=datetime(1970, 1, 2, 0, 0, 0, 2_000, tzinfo=UTC))
+    assert before is not None
+    assert before.paid_amount == 6
+    insert(connection, order, paid("0.50"), at=DAY - 1)  # late: before all that was kept
+    refresh_stale(connection)
+    kept = connection.execute("SELECT day, until_version, paid_amount FROM order_snapshots").fetchall()
+    assert kept == [(day, 2, Decimal("6.50"))]
+
+
+def test_without_times_the_history_answers_as_the_table_does_even_after_a_clock_was_ahead(
+    connection: Database,
+) -> None:
+    order = uuid4()
+    ahead = 4_000_000_000_000
+    insert(connection, order, paid(), at=ahead, event_id=UUID(int=(ahead << 80) + (7 << 76) + (1 << 63)))
+    connection.execute("SELECT setval('feed_horizon', %s)", (ahead,))
+    refresh(connection)
+    refresh_history(connection)
+    rows = connection.execute("SELECT order_id, version FROM orders").fetchall()
+    assert rows == [(order, 1)]
+    for ask in ("order_as_of(%s)", "orders_as_of('infinity') WHERE order_id = %s"):
+        assert connection.execute(f"SELECT order_id, version FROM {ask}", (order,)).fetchall() == rows
