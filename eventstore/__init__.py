@@ -23,15 +23,19 @@ from eventstore.log.append import Fact
 from eventstore.log.errors import (
     ConcurrencyError,
     ConsumerBusyError,
+    ConsumerOwnerError,
     DatabaseUnavailableError,
     EventStoreError,
     InvalidEventError,
+    UnknownConsumerError,
+    WatermarkError,
 )
 from eventstore.readmodels.state import UnfoldableEventError, UnknownVersionError
 
 __all__ = [
     "ConcurrencyError",
     "ConsumerBusyError",
+    "ConsumerOwnerError",
     "DatabaseUnavailableError",
     "Event",
     "EventStoreError",
@@ -48,7 +52,9 @@ __all__ = [
     "RecordedEvent",
     "Store",
     "UnfoldableEventError",
+    "UnknownConsumerError",
     "UnknownEvent",
     "UnknownVersionError",
+    "WatermarkError",
     "connect",
 ]
