@@ -7,7 +7,7 @@ WORKERS := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test bench lint clean
+.PHONY: help demo up down test bench chaos lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ test: $(VENV)/.installed-dev ## Run all tests (ARGS='-k horizon' for some; DATAB
 bench: $(VENV)/.installed-dev ## Measure speed into docs/benchmarks.md (EVENTS=10000000 ROUNDS=3 SECONDS=10, ONLY=append,ingest for some)
 	@$(PYTHON) -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY))
+
+chaos: $(VENV)/.installed-dev ## Let everything happen at once, compare what is left with what must be (EVENTS=1000000 or SECONDS=60, CRASHES=50, SEED=1)
+	@$(PYTHON) -m tests.chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(CRASHES),--crashes $(CRASHES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style, types and the direction of imports
 	$(VENV)/bin/ruff check

@@ -14,6 +14,7 @@ from eventstore.domain.events import (
     OrderPaid,
     OrderRefunded,
     OrderShipped,
+    UndecodableEvent,
     UnknownEvent,
 )
 from eventstore.domain.order import OrderState
@@ -21,6 +22,7 @@ from eventstore.domain.recorded import RecordedEvent
 from eventstore.face.store import Store, connect
 from eventstore.log.append import Fact
 from eventstore.log.errors import (
+    BusyError,
     ConcurrencyError,
     ConsumerBusyError,
     ConsumerOwnerError,
@@ -33,6 +35,7 @@ from eventstore.log.errors import (
 from eventstore.readmodels.state import UnfoldableEventError, UnknownVersionError
 
 __all__ = [
+    "BusyError",
     "ConcurrencyError",
     "ConsumerBusyError",
     "ConsumerOwnerError",
@@ -51,6 +54,7 @@ __all__ = [
     "OrderState",
     "RecordedEvent",
     "Store",
+    "UndecodableEvent",
     "UnfoldableEventError",
     "UnknownConsumerError",
     "UnknownEvent",

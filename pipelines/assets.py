@@ -5,10 +5,11 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from eventstore.ingestion.load import files_waiting, ingest
+from eventstore.ingestion.files import InputFileError
+from eventstore.ingestion.load import ingest, ingest_landing
 from eventstore.readmodels.registry import PROJECTIONS
 from eventstore.server import settings
-from pipelines.metadata import count_by, per_second, table
+from pipelines.metadata import count_by, lines_by_file, per_second, table, with_reasons
 from pipelines.projections import OWNERS, live_asset, replay_asset
 from pipelines.resources import EventStore
 
@@ -17,7 +18,8 @@ class IngestConfig(dg.Config):
     """Which files to ingest."""
 
     paths: list[str] = Field(
-        default_factory=list, description="None given: all files that wait in the landing folder."
+        default_factory=list,
+        description="None given: what waits in the landing folder, as much as a run takes.",
     )
 
 
@@ -33,28 +35,42 @@ def order_events(
     """The log: every change to an order, as an immutable event. A run appends files of the landing folder.
 
     Lines that cannot be appended go to the table `rejects` with their reason; events that are in the log
-    already are counted as duplicates, so that the same file twice does no harm.
+    already are counted as duplicates, so that the same file twice does no harm. A file that cannot be read is
+    tried again after growing pauses, after the others; it fails no run.
     """
     with store.connect() as connection:
-        paths = [Path(path) for path in config.paths] or files_waiting(connection, settings.landing())
-        done = ingest(connection, paths)
-        context.log.info(
-            f"{done.appended} events appended, {done.duplicates} duplicates, {done.rejected} rejected"
-        )
-        return dg.MaterializeResult(
-            metadata={
-                "events": done.appended,
-                "read": done.read,
-                "duplicates": done.duplicates,
-                "rejected": done.rejected,
-                "rejects_by_reason": count_by("reason", done.rejects_by_reason),
-                "files": [file.file for file in done.files],
-                "events_per_second": per_second(done.appended, done.seconds),
-                **table(connection, "order_events"),
-            },
-            # Appending changes nothing that was in the log before: what was replayed from it stays valid.
-            data_version=dg.DataVersion("append-only"),
-        )
+        try:
+            done = (
+                ingest(connection, [Path(path) for path in config.paths])
+                if config.paths
+                else ingest_landing(connection, settings.landing())
+            )
+        except InputFileError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        where = table(connection, "order_events")
+    context.log.info(
+        f"{len(done.files)} files: {done.appended} events appended, {done.duplicates} duplicates, "
+        f"{done.rejected} rejected"
+    )
+    for each in done.failed:
+        context.log.warning(f"not read to its end: {each.file} ({each.reason})")
+    return dg.MaterializeResult(
+        metadata={
+            "events": done.appended,
+            "read": done.read,
+            "duplicates": done.duplicates,
+            "rejected": done.rejected,
+            "rejects_by_reason": count_by("reason", done.rejects_by_reason),
+            "files": [file.file for file in done.files],
+            "lines_by_file": lines_by_file(done.files),
+            "failed_files": with_reasons(done.failed),
+            "skipped_names": with_reasons(done.skipped),
+            "events_per_second": per_second(done.appended, done.seconds),
+            **where,
+        },
+        # Appending changes nothing that was in the log before: what was replayed from it stays valid.
+        data_version=dg.DataVersion("append-only"),
+    )
 
 
 REPLAYS = {projection.name: replay_asset(projection, order_events) for projection in PROJECTIONS}

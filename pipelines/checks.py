@@ -4,7 +4,9 @@ import time
 
 import dagster as dg
 
-from eventstore.ingestion.load import files_waiting
+from eventstore.ingestion.files import NotRead, look, printable
+from eventstore.ingestion.landing import waiting
+from eventstore.ingestion.rejects import damaged_files
 from eventstore.log.clock import clock as read_clock
 from eventstore.log.connection import Connection
 from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
@@ -12,7 +14,7 @@ from eventstore.readmodels.history_overlaps import overlaps as find_overlaps
 from eventstore.readmodels.registry import PROJECTIONS
 from eventstore.server import settings
 from pipelines.assets import LIVE, order_events, orders
-from pipelines.metadata import count_by
+from pipelines.metadata import ROWS, count_by, failed_files, with_reasons
 from pipelines.projection_checks import checks_of
 from pipelines.resources import EventStore
 
@@ -46,18 +48,37 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=order_events)
 def files_left(store: EventStore) -> dg.AssetCheckResult:
-    """Warns of files that stay in the landing folder: the sensor asks once, so a run that was cancelled or
-    failed for good leaves its file behind. The job `ingest`, launched without configuration, takes them all.
+    """Warns of files in the landing folder that were not read: those that have been waiting for long, those
+    that failed, with the time of the next try, damaged ones, and names that are left alone.
     """
     with store.connect() as connection:
-        waiting = files_waiting(connection, settings.landing())
+        seen = look(settings.landing(), settled=True)
+        unread = waiting(connection, seen.files)
+        damaged = [
+            NotRead(printable(file), f"{reason}: {detail}")
+            for file, reason, detail in damaged_files(connection)
+        ]
     arrived_before = time.time() - _MAX_WAIT_S
-    left = [path.name for path in waiting if path.stat().st_ctime < arrived_before]
+    failed = [file for file in unread if file.attempts and not file.under_way]
+    left = [
+        printable(file.found.path.name)
+        for file in unread
+        if not file.attempts and not file.under_way and file.found.changed_at < arrived_before
+    ]
     return dg.AssetCheckResult(
-        passed=not left,
+        passed=not (left or failed or damaged or seen.skipped),
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(left)} files have been waiting for more than {_MAX_WAIT_S // 60} minutes.",
-        metadata={"files": left},
+        description=(
+            f"{len(left)} files have been waiting for more than {_MAX_WAIT_S // 60} minutes, "
+            f"{len(failed)} failed and are tried again, {len(damaged)} are damaged, "
+            f"{len(seen.skipped)} names are left alone."
+        ),
+        metadata={
+            "files": left[:ROWS],
+            "failed_files": failed_files(failed),
+            "damaged_files": with_reasons(damaged),
+            "skipped_names": with_reasons(seen.skipped),
+        },
     )
 
 

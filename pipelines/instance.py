@@ -22,6 +22,9 @@ _DAGSTER_YAML = """\
 storage:
   postgres:
     postgres_url: {storage_url}
+run_launcher:
+  module: pipelines.launcher
+  class: WatchedRunLauncher  # a run whose process is gone fails, and is retried, within seconds
 
 telemetry:
   enabled: false
@@ -112,7 +115,9 @@ def _write_dagster_yaml(folder: Path, dagster_url: str) -> None:
     has_password = without_password(dagster_url) != dagster_url
     storage_url = {"env": _STORAGE_URL} if has_password else _with_driver(dagster_url)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dagster.yaml").write_text(_DAGSTER_YAML.format(storage_url=json.dumps(storage_url)))
+    written = folder / f".dagster.yaml.{os.getpid()}"
+    written.write_text(_DAGSTER_YAML.format(storage_url=json.dumps(storage_url)))
+    written.replace(folder / "dagster.yaml")  # a Dagster that runs never reads half a file
 
 
 def _with_driver(url: str) -> str:

@@ -1,12 +1,18 @@
 """What runs report of themselves, in the forms that Dagster's pages know how to show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 from psycopg import sql
 
+from eventstore.ingestion.chunks import FileIngested
+from eventstore.ingestion.files import NotRead, printable
+from eventstore.ingestion.landing import Waiting
 from eventstore.log.connection import Connection
+
+#: Longer tables hold up the page of a run.
+ROWS = 1000
 
 
 def per_second(events: int, seconds: float) -> float:
@@ -19,6 +25,47 @@ def count_by(what: str, counts: Mapping[str, int]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(
         [dg.TableRecord({what: name, "count": count}) for name, count in rows],
         schema=dg.TableSchema([dg.TableColumn(what, "string"), dg.TableColumn("count", "int")]),
+    )
+
+
+def with_reasons(files: Sequence[NotRead]) -> dg.TableMetadataValue:
+    """The first of these files, with their reasons."""
+    return dg.MetadataValue.table(
+        [dg.TableRecord({"file": each.file, "reason": each.reason}) for each in files[:ROWS]],
+        schema=dg.TableSchema([dg.TableColumn("file", "string"), dg.TableColumn("reason", "string")]),
+    )
+
+
+def failed_files(files: Sequence[Waiting]) -> dg.TableMetadataValue:
+    """How often the first of these files were tried, why they failed, and when they are tried again."""
+    columns = ("file", "string"), ("attempts", "int"), ("last_error", "string"), ("next_try_at", "string")
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "file": printable(each.found.path),
+                    "attempts": each.attempts,
+                    "last_error": each.last_error or "",
+                    "next_try_at": each.next_try_at.isoformat(timespec="seconds") if each.next_try_at else "",
+                }
+            )
+            for each in files[:ROWS]
+        ],
+        schema=dg.TableSchema([dg.TableColumn(name, type=kind) for name, kind in columns]),
+    )
+
+
+def lines_by_file(files: Sequence[FileIngested]) -> dg.TableMetadataValue:
+    """What became of the lines of the first of these files."""
+    counts = ("read", "appended", "duplicates", "rejected")
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({"file": each.file} | {name: getattr(each, name) for name in counts})
+            for each in files[:ROWS]
+        ],
+        schema=dg.TableSchema(
+            [dg.TableColumn("file", "string"), *(dg.TableColumn(name, "int") for name in counts)]
+        ),
     )
 
 

@@ -68,20 +68,34 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
 
     @dg.asset_check(asset=asset)
     def quarantined(store: EventStore) -> dg.AssetCheckResult:
-        """Fails while the rules fail on an event of an order: its row stays as it was, the others go on."""
+        """Fails while an event of an order cannot be folded, or written: only those before it are shown."""
         with store.connect() as connection:
             poisoned = connection.execute(
-                "SELECT order_id, error FROM quarantine WHERE projection = %s ORDER BY since LIMIT 100",
+                "SELECT order_id, version, error, since FROM quarantined_orders WHERE projection = %s "
+                "ORDER BY since, order_id LIMIT 100",
                 (projection.name,),
             ).fetchall()
+            (number,) = connection.execute(
+                "SELECT count(*) FROM quarantined_orders WHERE projection = %s", (projection.name,)
+            ).fetchone() or (0,)
         return dg.AssetCheckResult(
             passed=not poisoned,
             description=(
-                f"{len(poisoned)} orders are set aside: mend the rule; the next refresh folds them again."
+                f"{number} orders show only the events before one that cannot be folded: mend the rule; the "
+                "next refresh folds them again."
                 if poisoned
-                else "The rules fail on no event."
+                else "Every event can be folded."
             ),
-            metadata={"orders": {str(order_id): error for order_id, error in poisoned}},
+            metadata={
+                "orders": {
+                    str(order_id): {
+                        "version": version,
+                        "since": f"{since:%Y-%m-%d %H:%M:%S} UTC",
+                        "error": error,
+                    }
+                    for order_id, version, error, since in poisoned
+                }
+            },
         )
 
     @dg.asset_check(asset=f"{asset}_replay")

@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+import psycopg
 
 import eventstore
 from eventstore.log.connection import Connection
+from eventstore.log.errors import EventStoreError
+from eventstore.log.outages import refusal
+from eventstore.server.errors import ServerError
 
 
 class EventStore(dg.ConfigurableResource[None]):
@@ -19,6 +23,14 @@ class EventStore(dg.ConfigurableResource[None]):
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A connection in autocommit mode, for as long as the context lasts."""
-        with eventstore.connect(self.url) as store, store.connection() as connection:
-            yield connection
+        """A connection in autocommit mode, for as long as the context lasts.
+
+        What the database refuses or cannot do fails the run with one line, and the run may be tried again.
+        """
+        try:
+            with eventstore.connect(self.url) as store, store.connection() as connection:
+                yield connection
+        except (EventStoreError, ServerError) as error:
+            raise dg.Failure(str(error)) from None
+        except psycopg.Error as error:
+            raise dg.Failure(refusal(error)) from None

@@ -1,35 +1,97 @@
 """What runs when something happens outside."""
 
+import hashlib
+import json
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from eventstore.ingestion.load import files_waiting
+from eventstore.ingestion.files import FileVersion, NotRead, look
+from eventstore.ingestion.landing import RUN_FILES, ready
 from eventstore.server import settings
 from pipelines import jobs
-from pipelines.assets import IngestConfig
 from pipelines.resources import EventStore
+
+#: So many names that are left alone are named one by one.
+_NAMED = 1000
+#: A run that was asked for longer ago and never came to the queue is not on its way any more.
+_LOST = timedelta(minutes=2)
+#: What is known of the database is asked again after so long.
+_KNOWN_S = 300
+
+
+class _Known:
+    """Files that were read to their end, so that a tick asks only about the others."""
+
+    def __init__(self) -> None:
+        self.versions: set[FileVersion] = set()
+        self._of: object = None
+        self._since = 0.0
+
+    def about(self, database: str) -> set[FileVersion]:
+        if database != self._of or time.monotonic() > self._since + _KNOWN_S:
+            self.versions, self._of, self._since = set(), database, time.monotonic()
+        return self.versions
+
+
+_known = _Known()
 
 
 @dg.sensor(
     job=jobs.ingest_and_refresh,
     minimum_interval_seconds=4,  # the daemon looks every 5 s: with 5, each second look is too early
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A run for each new or changed file in the landing folder takes its events on into `orders`.",
+    description=f"While new or changed files wait in the landing folder, a run takes up to {RUN_FILES:,} of "
+    "them on into `orders`, and the next run what came meanwhile. Names that are left alone are named once.",
 )
-def landing_files(store: EventStore) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def landing_files(
+    context: dg.SensorEvaluationContext, store: EventStore
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
     folder = settings.landing()
     with store.connect() as connection:
-        waiting = files_waiting(connection, folder)
-    if not waiting:
-        yield dg.SkipReason(f"No new file in {folder}.")
-    for path in waiting:
-        file = path.stat()
-        yield dg.RunRequest(
-            run_key=f"{path.name}:{file.st_size}:{file.st_mtime_ns}",
-            run_config=dg.RunConfig(ops={"order_events": IngestConfig(paths=[str(path)])}),
-            tags={"eventstore/file": path.name},
-        )
+        known = _known.about(f"{connection.info.dsn} {folder}")
+        seen = look(folder, settled=True, without=known)
+        together, alone = ready(connection, seen.files, known)
+    news = _name_once(context, seen.skipped)
+    number = len(together) or len(alone)
+    if not number:
+        yield dg.SkipReason(f"{news}No new file in {folder} waits for a run.")
+    elif _is_on_its_way(context.instance):
+        yield dg.SkipReason(f"{news}Files wait in {folder}; the run that takes them is on its way.")
+    else:
+        yield dg.RunRequest(tags={"eventstore/files": str(number)})
+
+
+def _name_once(context: dg.SensorEvaluationContext, skipped: list[NotRead]) -> str:
+    """Say which names are left alone, unless an earlier tick did; the cursor remembers."""
+    if not skipped and not context.cursor:
+        return ""
+    before = set(json.loads(context.cursor or "[]"))
+    now = {hashlib.sha256(repr(each).encode()).hexdigest()[:16]: each for each in skipped[:_NAMED]}
+    context.update_cursor(json.dumps(sorted(now)))
+    new = [each for digest, each in now.items() if digest not in before]
+    if not new:
+        return ""
+    said = [f"Left alone: {each.file} ({each.reason})." for each in new]
+    if len(skipped) > _NAMED:
+        said.append(f"There are {len(skipped) - _NAMED} more such names.")
+    for each in said:
+        context.log.warning(each)
+    return " ".join(said) + " "
+
+
+def _is_on_its_way(instance: dg.DagsterInstance) -> bool:
+    """Whether a run of ours has not begun yet: it will find these files too."""
+    tags = {"dagster/sensor_name": "landing_files"}
+    waits = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING]
+    if instance.get_run_ids(dg.RunsFilter(statuses=waits, tags=tags), limit=1):
+        return True
+    made = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.NOT_STARTED], tags=tags, created_after=datetime.now(UTC) - _LOST
+    )
+    return bool(instance.get_run_ids(made, limit=1))
 
 
 ALL = [landing_files]

@@ -3,13 +3,9 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from http.client import HTTPConnection
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -22,11 +18,13 @@ from eventstore.log.errors import EventStoreError
 from eventstore.server import settings
 from eventstore.server.errors import ServerError
 from eventstore.server.urls import without_password
+from pipelines import only_one
+from pipelines.dagster_services import HOST, Dagster
+from pipelines.database_watch import DatabaseWatch
 from pipelines.instance import fail_orphaned_runs, prepare
+from pipelines.log_file import LogFile
+from pipelines.supervision import end_processes, marked
 
-_HOST = "127.0.0.1"
-_STOP_S = 60
-_RUN_STOP_S = 15
 _POLL_S = 0.2
 
 console = Console(highlight=False, soft_wrap=True)
@@ -36,38 +34,97 @@ def main(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web pages.")] = 3000,
 ) -> None:
     """Run Dagster: web pages, daemon, schedules and the landing sensor. Ctrl-C stops it all."""
-    if _in_use(port):
-        _complain(
-            f"port {port} is in use; stop what listens there or choose another: make up PORT={port + 1}"
-        )
-        raise typer.Exit(2)
+    home = settings.home()
     try:
-        url = prepare()
-        fail_orphaned_runs()
+        only_one.refuse_a_second(home)
+        if _in_use(port) and not _left_behind():
+            _refuse_port(port)
+        with only_one.hold(home, f"http://{HOST}:{port}"):
+            _on_signals(_interrupt)
+            _run(port)
+    except only_one.AlreadyRunningError as error:
+        _complain(str(error))
+        raise typer.Exit(2) from None
     except (ServerError, EventStoreError, psycopg.Error) as error:
-        _complain(str(error).strip())
+        _complain(" ".join(str(error).split()))
         raise typer.Exit(1) from None
-    _on_signals(_interrupt)
-    log = settings.dagster_home() / "dagster.log"
-    dagster = _start(port, log)
-    try:
-        console.print("Dagster starts …")
-        if _wait_until_ready(dagster, port):
-            console.print(f"[bold green]http://{_HOST}:{port}[/]   Ctrl-C stops it")
-            console.print(f"database  {without_password(url)}")
-            console.print(f"landing   {settings.landing()}   files moved here are ingested")
-            console.print(f"log       {log}")
-        dagster.wait()
     except KeyboardInterrupt:
-        _on_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
-        console.print("Stopping …")
+        _say("Stopped.")
+
+
+def _run(port: int) -> None:
+    _end_left_behind()
+    if _in_use(port):
+        _refuse_port(port)
+    embedded_home = settings.embedded_home()
+    url = prepare()
+    fail_orphaned_runs()
+    path = settings.dagster_home() / "dagster.log"
+    watch = DatabaseWatch(url, embedded_home, _say)
+    # Below us nobody starts the embedded server: else a run would bring back what was stopped on purpose.
+    environment = os.environ | {"DATABASE_URL": url, only_one.MARK: _mark()}
+    dagster = Dagster(port, environment, LogFile(path), _say)
+    failed: str | None = None
+    try:
+        _say("Dagster starts …")
+        watch.start()
+        ready = False
+        while not watch.stopped.is_set() and failed is None:
+            dagster.keep(may_start=watch.serving.is_set())
+            if dagster.is_ready and not ready:
+                ready = True
+                _say(f"[bold green]http://{HOST}:{port}[/]   Ctrl-C stops it", markup=True)
+                _say(f"database  {without_password(url)}")
+                _say(f"landing   {settings.landing()}   files moved here are ingested")
+                _say(f"log       {path}")
+            failed = dagster.fails_to_start if not ready else None
+            time.sleep(_POLL_S)
+        if watch.stopped.is_set():
+            _say("PostgreSQL was stopped on purpose (make down); stopping Dagster, too …")
+    except KeyboardInterrupt:
+        _say("Stopping …")
     finally:
-        ended_by_itself = dagster.poll() is not None
-        _stop(dagster)
-    if ended_by_itself:
-        _complain(f"Dagster ended by itself with code {dagster.returncode}; see {log}")
+        _on_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+        watch.end()
+        dagster.stop()
+        end_processes(_left_behind)
+    if failed:
+        _complain(f"Dagster's {failed} does not start; see {path}")
         raise typer.Exit(1)
-    console.print("Stopped. The embedded PostgreSQL, if it is in use, stays: make down stops it.")
+    if watch.stopped.is_set():
+        _say("Stopped.")
+    else:
+        _say("Stopped. The embedded PostgreSQL, if it is in use, stays: make down stops it.")
+
+
+def _say(line: str, *, markup: bool = False) -> None:
+    with suppress(OSError):  # the terminal may be gone
+        console.print(line, markup=markup)
+
+
+def _complain(message: str) -> None:
+    typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
+
+
+def _refuse_port(port: int) -> None:
+    _complain(f"port {port} is in use; stop what listens there or choose another: make up PORT={port + 1}")
+    raise typer.Exit(2)
+
+
+def _mark() -> str:
+    return str(settings.home().resolve())
+
+
+def _left_behind() -> list[psutil.Process]:
+    """What runs below a ``make up`` of this home."""
+    return marked(only_one.MARK, _mark())
+
+
+def _end_left_behind() -> None:
+    """Before we start anything: what a ``make up`` left behind that was killed."""
+    if left := _left_behind():
+        _say(f"Ending {len(left)} processes of a make up that was killed …")
+        end_processes(_left_behind)
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
@@ -80,73 +137,14 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _complain(message: str) -> None:
-    typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
-
-
 def _in_use(port: int) -> bool:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((_HOST, port))
+            listener.bind((HOST, port))
         except OSError:
             return True
     return False
-
-
-def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
-    """In a session of its own: Ctrl-C reaches only us, and we stop Dagster in the order that it needs."""
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
-    options = ["--host", _HOST, "--port", str(port)]
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [*command, *options],
-            cwd=log.parent,  # with -m, a module of the current folder would hide one that Dagster needs
-            start_new_session=True,
-            stdout=output,
-            stderr=output,
-        )
-
-
-def _wait_until_ready(dagster: subprocess.Popen[bytes], port: int) -> bool:
-    """False if Dagster ended before it answered."""
-    while dagster.poll() is None:
-        connection = HTTPConnection(_HOST, port, timeout=5)
-        try:
-            connection.request("GET", "/server_info")
-            if connection.getresponse().status == 200:
-                return True
-        except OSError:
-            time.sleep(_POLL_S)
-        finally:
-            connection.close()
-    return False
-
-
-def _stop(dagster: subprocess.Popen[bytes]) -> None:
-    """Ask Dagster to stop, then end the runs that it leaves behind: they are retried at the next start."""
-    if dagster.poll() is None:
-        dagster.send_signal(signal.SIGINT)
-        try:
-            dagster.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            dagster.kill()
-    for ask in (psutil.Process.terminate, psutil.Process.kill):
-        left = _members(dagster.pid)
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                ask(process)
-        psutil.wait_procs(left, timeout=_RUN_STOP_S)
-
-
-def _members(session: int) -> list[psutil.Process]:
-    """The processes of a session, those too whose parent is gone."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(ProcessLookupError, PermissionError):
-            if os.getsid(process.pid) == session:
-                found.append(process)
-    return found
 
 
 if __name__ == "__main__":

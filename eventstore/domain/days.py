@@ -5,12 +5,9 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
+from eventstore.domain.folding import Failure, FoldError
 from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import FoldEvent
-
-#: The business times that the log takes: the years 1 to 9999.
-BEGINNING_OF_TIME_MS = -62_135_596_800_000
-END_OF_TIME_MS = 253_402_300_799_999
 
 #: Between two kept states of an order lie about as many events: what a read then folds takes no time.
 CHECKPOINT_EVERY = 100
@@ -21,6 +18,11 @@ LAST_VERSION = 2**31 - 1
 
 _EPOCH = date(1970, 1, 1)
 _DAY_MS = 86_400_000
+
+
+def day_of(ms: int) -> date:
+    """The business day that a millisecond belongs to."""
+    return _EPOCH + timedelta(days=ms // _DAY_MS)
 
 
 def start_of_day_ms(day: date) -> int:
@@ -40,7 +42,7 @@ class Kept(NamedTuple):
     day: date
     until_at: int
     until_version: int
-    is_end_of_day: bool
+    is_end_of_day: bool  #: of the day's events that can be folded
 
 
 def states_to_keep(
@@ -50,17 +52,30 @@ def states_to_keep(
     evolve: Callable[[OrderState, FoldEvent], OrderState],
     days: Container[date],
     every: int | None = None,
+    failed: Callable[[Failure], None] | None = None,
 ) -> Iterator[Kept]:
     """Fold ``events``, which come in the order of the fold, into ``state``, which holds ``held`` events. Keep
     what a read may start from: the state at the end of each of ``days`` that has events and, with ``every``,
     after so many in between.
+
+    Ends before the first event that fails, and ``failed`` is told. What is kept of its day goes up to the
+    event before, so that whoever starts there meets the one that fails.
     """
     kept_at = held
     for number, todays in groupby(events, key=lambda event: event.created_at // _DAY_MS):
-        day = _EPOCH + timedelta(days=number)
+        day = day_of(number * _DAY_MS)
+        until = None
         for event in todays:
-            state = evolve(state, event)
+            try:
+                state = evolve(state, event)
+            except FoldError as error:
+                if until is not None and day in days:
+                    yield Kept(state, held, day, *until, is_end_of_day=True)
+                if failed:
+                    failed(error.failure)
+                return
             held += 1
+            until = (event.created_at, event.version)
             if held - kept_at == every:
                 yield Kept(state, held, day, event.created_at, event.version, is_end_of_day=False)
                 kept_at = held

@@ -3,6 +3,7 @@
 A class shows what the rules use. A payload may carry more (`Fact.details`): the log keeps all of it.
 """
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from eventstore.domain.money import exact_amount, is_currency
+from eventstore.domain.shown import shown
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -30,7 +32,9 @@ class _WithAmount(Event, frozen=True, kw_only=True):
         if amount is not self.amount:
             msgspec.structs.force_setattr(self, "amount", amount)
         if not is_currency(self.currency):
-            raise ValueError(f'currency must be three capital letters such as "EUR", found {self.currency!r}')
+            raise ValueError(
+                f'currency must be three capital letters such as "EUR", found {shown(self.currency)}'
+            )
 
 
 class OrderCreated(_WithAmount, frozen=True, kw_only=True):
@@ -83,7 +87,26 @@ class UnknownEvent(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         if self.event_type in EVENT_TYPES:
             return f"{self.event_type} v{self.payload_version}"
+        if _VERSIONED.fullmatch(self.event_type):  # a type may be any text, also this
+            return f'"{self.event_type}"'
         return self.event_type
+
+
+def versioned(name: str) -> tuple[str, int] | None:
+    """The type and the payload version that an UnknownEvent's name tells; None where it is only a type."""
+    found = _VERSIONED.fullmatch(name)
+    return (found[1], int(found[2])) if found else None
+
+
+_VERSIONED = re.compile(r"(.+) v([0-9]{1,9})", re.DOTALL | re.ASCII)
+
+
+class UndecodableEvent(msgspec.Struct, frozen=True):
+    """An event that the log holds and this code cannot make sense of."""
+
+    event_type: str
+    raw: str  #: the payload as the log has it
+    error: str
 
 
 EVENT_TYPES: dict[str, type[Event]] = {

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from eventstore.domain.folding import Failure, FoldError
 from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import FoldEvent, RecordedEvent, fold_order, to_ms
 
@@ -27,7 +28,7 @@ class Learned(NamedTuple):
     late_by: timedelta | None  #: how much it is older than what was known; None where it is the latest
     anomalies: list[str]  #: what has become odd
     resolved: list[str]  #: what is odd no more
-    error: str | None  #: why the rules failed on it; it changed nothing then
+    error: str | None  #: why it, or an event before it in the order of the fold, cannot be folded
 
 
 def changes_between(before: OrderState, after: OrderState) -> dict[str, Change]:
@@ -42,35 +43,46 @@ def changes_between(before: OrderState, after: OrderState) -> dict[str, Change]:
 def learn(
     events: Iterable[RecordedEvent], evolve: Callable[[OrderState, FoldEvent], OrderState]
 ) -> Iterator[Learned]:
-    """Go through the events of one order, given by version. A late one changes all states after its time."""
+    """Go through the events of one order, given by version. A late one changes all states after its time.
+
+    From the first on that cannot be folded, in the order of the fold, events change nothing; until one that
+    is late heals that.
+    """
     told: list[FoldEvent] = []  # in the order of the fold
-    states: list[OrderState] = []  # after each of them
+    states: list[OrderState] = []  # after each of them, up to the first that fails
+    failure: Failure | None = None
     for event in events:
         new = _to_fold(event)
         known = states[-1] if states else OrderState(order_id=event.order_id)
         late_by = known.last_event_at - event.happened_at if states else timedelta()
         late = late_by if late_by > timedelta() else None
         place = bisect(told, fold_order(new), key=fold_order)
-        state = states[place - 1] if place else OrderState(order_id=event.order_id)
-        again = [new, *told[place:]]
-        try:
-            following = []
-            for each in again:
-                state = evolve(state, each)
-                following.append(state)
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            yield Learned(event, {}, late, [], [], what)
-            continue
-        told[place:], states[place:] = again, following
+        told.insert(place, new)
+        if place <= len(states):  # else it comes after the one that fails
+            del states[place:]
+            state, failure = states[-1] if states else OrderState(order_id=event.order_id), None
+            try:
+                for each in told[place:]:
+                    state = evolve(state, each)
+                    states.append(state)
+            except FoldError as error:
+                failure = error.failure
+        else:
+            state = known
         yield Learned(
             event,
             {name: change for name, change in changes_between(known, state).items() if name != "anomalies"},
             late,
             [name for name in state.anomalies if name not in known.anomalies],
             [name for name in known.anomalies if name not in state.anomalies],
-            None,
+            _why(failure, new),
         )
+
+
+def _why(failure: Failure | None, event: FoldEvent) -> str | None:
+    if failure is None or fold_order(event) < (failure.at, failure.version):
+        return None
+    return failure.error if failure.version == event.version else f"not folded, as {failure}"
 
 
 def _to_fold(event: RecordedEvent) -> FoldEvent:
@@ -80,7 +92,7 @@ def _to_fold(event: RecordedEvent) -> FoldEvent:
         event.order_id,
         event.version,
         event.event_type,
-        msgspec.Raw(msgspec.json.encode(event.data)),
         to_ms(event.happened_at),
         None if payload_version is None else str(payload_version),
+        msgspec.Raw(event.payload),
     )

@@ -1,17 +1,20 @@
 """The history of one order: what its state was when (business time), and when we knew (recorded time).
 
 Recorded time moves in whole milliseconds, as ids do: what one millisecond recorded is learned at once. Then
-the state known at K is the fold of the events recorded at or before K, and no period is ever empty.
+the state known at K is the fold of the events recorded at or before K, and no period is ever empty. Where one
+of those fails, it is the fold of those before it, until what is recorded later heals that.
 """
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from eventstore.domain.folding import Failure, FoldError
 from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import FoldEvent, fold_order
+from eventstore.domain.recorded import recorded_ms as ms_of_id
 
 
 class Span(NamedTuple):
@@ -37,8 +40,10 @@ class Timeline:
 
     May start from an empty order, or from what was known before: the ``beliefs`` from any point of business
     time on, and the ``events`` after the first of them, in the order of their fold. Nothing before that point
-    may be learned then.
+    may be learned then, and none of the events may fail.
     """
+
+    failure: Failure | None = None  #: the first event, of all that are known, that cannot be folded
 
     def __init__(
         self,
@@ -63,24 +68,44 @@ class Timeline:
         """
         recorded = recorded_ms(events[0])
         earliest = min(event.created_at for event in events)
+        if self.failure and (self.failure.at, self.failure.version) < min(map(fold_order, events)):
+            for event in events:
+                insort(self._events, event, key=fold_order)
+            return []
         covering = bisect_right(self._beliefs, earliest, key=attrgetter("valid_from")) - 1
         first = max(covering, 0)
         superseded = list(self._spans(first, recorded_to=recorded))
+        before_this = self._beliefs[first:]
         state = self._initial
+        begun = None  # where events at the earliest time are known already
         kept: list[Belief] = []
         if covering >= 0:
             before = self._beliefs[covering]
             state = before.state
             if before.valid_from < earliest:
                 kept = [before._replace(recorded_from=recorded)]
+            else:
+                begun = earliest
         self._beliefs[first:] = kept
 
         later = bisect_right(self._events, earliest, key=attrgetter("created_at"))
         self._events[later:] = sorted([*self._events[later:], *events], key=fold_order)
+        self.failure = None
         for at, together in groupby(self._events[later:], key=attrgetter("created_at")):
-            for event in together:
-                state = self._evolve(state, event)
-            self._beliefs.append(Belief(state, at, recorded))
+            is_known = at == begun
+            try:
+                for event in together:
+                    state = self._evolve(state, event)
+                    is_known = True
+            except FoldError as error:
+                self.failure = error.failure
+            if is_known:
+                self._beliefs.append(Belief(state, at, recorded))
+            if self.failure:
+                break
+        if self.failure and _says_the_same(self._beliefs[first:], before_this):
+            self._beliefs[first:] = before_this
+            return []
         return superseded
 
     def known(self) -> Iterator[Span]:
@@ -96,5 +121,9 @@ class Timeline:
 
 
 def recorded_ms(event: FoldEvent) -> int:
-    """The millisecond in which the log recorded it, from its id."""
-    return event.id.int >> 80
+    """The millisecond in which the log recorded it."""
+    return ms_of_id(event.id)
+
+
+def _says_the_same(some: list[Belief], others: list[Belief]) -> bool:
+    return [belief[:2] for belief in some] == [belief[:2] for belief in others]

@@ -2,6 +2,8 @@
 
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
+from eventstore.domain.shown import shown
+
 _CENT = Decimal("0.01")
 _NAN = Decimal("NaN")
 _DECIMAL_10_2 = Context(prec=10, traps=[Inexact, InvalidOperation])
@@ -17,14 +19,14 @@ def exact_amount(value: Decimal | int | str) -> Decimal:
         return value
     if type(value) not in {Decimal, int, str}:
         raise TypeError(
-            f'amount must be a decimal string such as "12.50", found {type(value).__name__} {value!r}'
+            f'amount must be a decimal string such as "12.50", found {type(value).__name__} {shown(value)}'
         )
     try:
         amount = Decimal(value).quantize(_CENT, context=_DECIMAL_10_2)
     except (InvalidOperation, Inexact):
         amount = _NAN
     if not amount.is_finite():
-        raise ValueError(f"amount {str(value)[:40]!r} does not fit DECIMAL(10,2) exactly")
+        raise ValueError(f"amount {shown(value)} does not fit DECIMAL(10,2) exactly")
     return amount
 
 

@@ -7,14 +7,17 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import uuid6
 
-from eventstore.domain.events import Event, UnknownEvent
-from eventstore.domain.payload import decode
+from eventstore.domain.events import Event, UndecodableEvent, UnknownEvent
+from eventstore.domain.payload import decode, payload_version, with_room
 from eventstore.domain.upcasters import UNMARKED_VERSION
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+
+#: The business times that the log takes: the years 1 to 9999.
+BEGINNING_OF_TIME_MS = -62_135_596_800_000
+END_OF_TIME_MS = 253_402_300_799_999
 
 
 def from_ms(ms: int) -> datetime:
@@ -27,6 +30,11 @@ def to_ms(at: datetime) -> int:
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MS
 
 
+def recorded_ms(event_id: UUID) -> int:
+    """The millisecond in which the log recorded an event, from its id; those of an absurd id are cut off."""
+    return min(event_id.int >> 80, END_OF_TIME_MS)
+
+
 class FoldEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a fold needs of a recorded event, cheap to make by the million."""
 
@@ -34,16 +42,18 @@ class FoldEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     order_id: UUID
     version: int
     event_type: str
-    data: msgspec.Raw  #: the payload as JSON
     created_at: int  #: business time, ms since 1970
-    payload_version: str | None = None  #: as metadata says; None where it says nothing
+    payload_version: str | None  #: as metadata says; None where it says nothing
+    data: msgspec.Raw  #: the payload as JSON
 
     @property
     def event(self) -> Event | UnknownEvent:
-        """The typed event; decoded at each call."""
-        if self.payload_version is None:
-            return decode(self.event_type, self.data)
-        return decode(self.event_type, self.data, int(self.payload_version))
+        """The typed event; decoded at each call. Raises whatever it is that keeps it from being decoded."""
+        version = UNMARKED_VERSION if self.payload_version is None else payload_version(self.payload_version)
+        try:
+            return decode(self.event_type, self.data, version)
+        except RecursionError:
+            return with_room(decode, self.event_type, self.data, version)
 
 
 #: The key that puts the events of an order in the order of their fold.
@@ -62,14 +72,29 @@ class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     source: str | None = None
     source_id: str | None = None
     metadata: dict[str, Any] = {}
+    #: The payload as the log has it and why it, or the metadata, cannot be decoded; ``data`` is empty then.
+    undecodable: UndecodableEvent | None = None
 
     @cached_property
     def recorded_at(self) -> datetime:
         """When the store recorded it: the millisecond in its id."""
-        return from_ms(uuid6.UUID(int=self.id.int).time)
+        return from_ms(recorded_ms(self.id))
 
     @cached_property
-    def event(self) -> Event | UnknownEvent:
-        """The typed event."""
-        version = int(self.metadata.get("schema_version", UNMARKED_VERSION))
-        return decode(self.event_type, msgspec.json.encode(self.data), version)
+    def payload(self) -> bytes:
+        """The payload as JSON."""
+        if self.undecodable is not None:
+            return self.undecodable.raw.encode()
+        return with_room(msgspec.json.encode, self.data)
+
+    @cached_property
+    def event(self) -> Event | UnknownEvent | UndecodableEvent:
+        """The typed event. Never raises: what makes no sense is an UndecodableEvent."""
+        if self.undecodable is not None:
+            return self.undecodable
+        try:
+            version = payload_version(self.metadata.get("schema_version"))
+            return with_room(decode, self.event_type, self.payload, version)
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            return UndecodableEvent(self.event_type, self.payload.decode(), what)

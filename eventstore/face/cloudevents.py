@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import msgspec
+
 from eventstore.domain.recorded import RecordedEvent
 
 _EXTENSION_NAME = re.compile("[a-z0-9]{1,40}")
@@ -13,6 +15,8 @@ def as_cloudevent(event: RecordedEvent) -> dict[str, Any]:
 
     ``id`` is the position in the feed, usable as a watermark; ``version`` is the event's version within its
     order (the subject). The identity that the producer gave stands in ``originsource`` and ``originid``.
+
+    An event whose JSON cannot be decoded has it as text, and ``dataerror`` says why.
     """
     cloudevent: dict[str, Any] = {
         "specversion": "1.0",
@@ -35,4 +39,7 @@ def as_cloudevent(event: RecordedEvent) -> dict[str, Any]:
         and name.islower()
         and isinstance(value, str | int | bool)
     }
-    return cloudevent | extensions | {"data": event.data}
+    if event.undecodable is not None:
+        text = {"datacontenttype": "text/plain", "dataerror": event.undecodable.error}
+        return cloudevent | extensions | text | {"data": event.undecodable.raw}
+    return cloudevent | extensions | {"data": msgspec.Raw(event.payload)}

@@ -1,5 +1,6 @@
 """The Python API: ``store = eventstore.connect()``."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -7,22 +8,27 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from eventstore.domain.events import Event
 from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import RecordedEvent
+from eventstore.domain.shown import shown
 from eventstore.log import append as log_append
 from eventstore.log import feed
 from eventstore.log.append import Fact
-from eventstore.log.connection import Connection, prepare
+from eventstore.log.connection import Connection, open_connection, prepare
 from eventstore.log.consumers import subscribe
 from eventstore.log.errors import DatabaseUnavailableError
+from eventstore.log.outages import outages_explained
 from eventstore.readmodels.current import current
 from eventstore.readmodels.state import state
+from eventstore.server.databases import CONNECT_TIMEOUT_S
 from eventstore.server.settings import database_url
 from eventstore.server.urls import checked, without_password
+
+#: What the pool cannot do, `_unavailable` says; its own words would be lines on standard error.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 
 class Store:
@@ -36,7 +42,11 @@ class Store:
             max_size=10,
             open=False,
             configure=prepare,
-            kwargs={"autocommit": True, "application_name": "eventstore"},
+            kwargs={
+                "autocommit": True,
+                "application_name": "eventstore",
+                "connect_timeout": CONNECT_TIMEOUT_S,
+            },
             timeout=10,
         )
 
@@ -106,17 +116,19 @@ class Store:
     def connection(self) -> Iterator[Connection]:
         """A connection of the store's pool, in autocommit mode.
 
-        Raises DatabaseUnavailableError where the database cannot be reached.
+        Raises DatabaseUnavailableError where the database cannot be reached or cannot do its work, BusyError
+        where others hold what is needed for too long; also in place of the psycopg error of a statement.
         """
         self._pool.open()
         try:
             lent = self._pool.getconn()
         except PoolTimeout:
             raise _unavailable(self.url) from None
-        try:
-            yield lent
-        finally:
-            self._pool.putconn(lent)
+        with outages_explained(self.url):
+            try:
+                yield lent
+            finally:
+                self._pool.putconn(lent)
 
     def close(self) -> None:
         self._pool.close()
@@ -137,11 +149,8 @@ def connect(url: str | None = None) -> Store:
     Raises DatabaseUnavailableError where no server answers or the database has not been set up.
     """
     where = checked(url, name="url") if url else database_url()
-    try:
-        with psycopg.connect(where, connect_timeout=10) as connection:
-            (table,) = connection.execute("SELECT to_regclass('order_events')").fetchone() or (None,)
-    except psycopg.OperationalError as error:
-        raise DatabaseUnavailableError(f"cannot connect to the database: {str(error).strip()}") from None
+    with outages_explained(where), open_connection(where) as connection:
+        (table,) = connection.execute("SELECT to_regclass('public.order_events')").fetchone() or (None,)
     if table is None:
         raise DatabaseUnavailableError(
             f"{without_password(where)} is not an event store yet: run `eventstore init`"
@@ -156,12 +165,12 @@ def as_uuid(order_id: UUID | str) -> UUID:
     try:
         return UUID(order_id)
     except ValueError:
-        raise ValueError(f"order id {order_id!r} is not a UUID") from None
+        raise ValueError(f"order id {shown(order_id)} is not a UUID") from None
 
 
 def _unavailable(url: str) -> DatabaseUnavailableError:
     try:
-        psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.OperationalError as error:
-        return DatabaseUnavailableError(f"cannot connect to the database: {str(error).strip()}")
+        open_connection(url).close()
+    except DatabaseUnavailableError as error:
+        return error
     return DatabaseUnavailableError("all connections of the store have been busy for 10 seconds")

@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, date, datetime
 
+from eventstore.domain.shown import shown
+
 _BEGINS_LIKE_ISO = re.compile(r"\d{4}-?(\d|W)", re.ASCII)
 _UTC_BEHIND_A_TIME = re.compile(r"(?<=\d)\s*(UTC|GMT|Z)$")
 _SPACE_BEFORE_OFFSET = re.compile(r"\s+(?=[+-]\d\d(:?\d\d)?$)")
@@ -26,7 +28,7 @@ def parse_time(text: str, now: datetime | None = None) -> datetime:
     except OverflowError:
         pass  # it lies outside of the years 1 to 9999
     raise UnreadableTimeError(
-        f"{text!r} is not a time: give ISO 8601 (2026-03-03T12:00:00Z), a date (2026-03-03), "
+        f"{shown(text)} is not a time: give ISO 8601 (2026-03-03T12:00:00Z), a date (2026-03-03), "
         'or words such as "2 days ago"'
     )
 

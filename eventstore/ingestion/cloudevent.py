@@ -12,6 +12,7 @@ import msgspec
 from eventstore.domain.events import EVENT_TYPES
 from eventstore.domain.payload import PayloadError, check
 from eventstore.domain.recorded import to_ms
+from eventstore.domain.shown import shown
 from eventstore.domain.upcasters import UNMARKED_VERSION
 from eventstore.ingestion.limits import MAX_DEPTH, MAX_NUMBER, is_too_deep, long_number
 from eventstore.ingestion.lines import MAX_LINE, Line
@@ -86,7 +87,7 @@ def parse(line: bytes) -> StagedEvent:
     except msgspec.ValidationError as error:
         return _with_leap_second(line, str(error))
     if envelope.specversion != "1.0":
-        raise RefusedError("not_an_event", 'specversion must be "1.0"')
+        raise RefusedError("not_an_event", f'specversion must be "1.0", found {shown(envelope.specversion)}')
     event_type, source, source_id = envelope.type, envelope.source, envelope.id
     if not (event_type and source and source_id):
         raise RefusedError("not_an_event", "type, source and id must be there and not empty")
@@ -95,7 +96,7 @@ def parse(line: bytes) -> StagedEvent:
         if length > MAX_IDENTITY:
             raise RefusedError("not_an_event", f"source and id have {length} bytes, more than {MAX_IDENTITY}")
     if event_type not in EVENT_TYPES:
-        raise RefusedError("unknown_type", f"{event_type[:100]!r}; known: {', '.join(EVENT_TYPES)}")
+        raise RefusedError("unknown_type", f"{shown(event_type)}; known: {', '.join(EVENT_TYPES)}")
     if envelope.subject is None:
         raise RefusedError("bad_subject", "subject must be the id of the order, a UUID; it is missing")
     created_at = None if envelope.time is None else _ms(envelope.time)
@@ -164,7 +165,7 @@ def _others(attributes: Attributes) -> Attributes:
             if _anything.decode(value) is None:
                 del others[name]
         except msgspec.ValidationError as error:
-            raise RefusedError("not_an_event", f"{name[:100]}: {error}") from None
+            raise RefusedError("not_an_event", f"{shown(name)}: {error}") from None
     return others
 
 
@@ -178,12 +179,12 @@ def _has_lone_surrogate(line: bytes) -> bool:
 def _ms(at: datetime) -> int:
     ms = to_ms(at)
     if at.tzinfo is None or not _EARLIEST <= ms <= _LATEST:
-        raise _bad_time(str(at))
+        raise _bad_time(shown(str(at)))
     return ms
 
 
 def _bad_time(given: str) -> RefusedError:
-    return RefusedError("bad_time", f'{given[:60]} is not RFC 3339, such as "2026-03-03T12:00:00Z"')
+    return RefusedError("bad_time", f'{given} is not RFC 3339, such as "2026-03-03T12:00:00Z"')
 
 
 def _with_leap_second(line: bytes, problem: str) -> StagedEvent:
@@ -202,18 +203,18 @@ def _with_leap_second(line: bytes, problem: str) -> StagedEvent:
         event = parse(msgspec.json.encode(attributes))
         if event.created_at is not None and event.created_at + 1000 <= _LATEST:
             return msgspec.structs.replace(event, created_at=event.created_at + 1000)
-    raise _bad_time(time.decode(errors="replace"))
+    raise _bad_time(shown(time))
 
 
 def _json_type(content_type: str) -> msgspec.Raw:
     media_type = content_type.partition(";")[0].strip().lower()
     if not media_type.endswith(("/json", "+json")):
-        raise RefusedError("not_json_data", f"datacontenttype is {content_type[:100]!r}, not JSON")
+        raise RefusedError("not_json_data", f"datacontenttype is {shown(content_type)}, not JSON")
     return msgspec.Raw(msgspec.json.encode(content_type))
 
 
 def _version(given: int | str) -> int:
     """CloudEvents lets integers be given as a number or as a string."""
     if not _VERSION.fullmatch(str(given)):
-        raise RefusedError("bad_payload", "schemaversion must be a positive integer")
+        raise RefusedError("bad_payload", f"schemaversion must be a positive integer, found {shown(given)}")
     return int(given)

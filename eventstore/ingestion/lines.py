@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 import msgspec
 
@@ -13,6 +13,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_FORMAT = 31  # zlib: a gzip header and checksum, the largest window
 _COMPRESSED_READ = 1 << 16
 _BLOCK = 1 << 18
+#: Real events shrink to a tenth, and the very same line again and again to a hundredth.
+_BOMB_RATIO = 200
+_BOMB_BYTES = 1 << 26
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -33,11 +36,22 @@ class DamagedGzipError(Exception):
         self.rest = rest  #: what there was of the line where it broke off
 
 
+class Source(Protocol):
+    """What lines are read from, as a binary file can be."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, /) -> int: ...
+
+
 class _BrokenOffError(Exception):
     pass
 
 
-def read_lines(file: BinaryIO) -> Iterator[Line]:
+class _BombError(Exception):
+    pass
+
+
+def read_lines(file: Source) -> Iterator[Line]:
     """The lines of ``file``, which is open at its beginning; the last one may lack its line end.
 
     Raises DamagedGzipError after the last line that could be read.
@@ -59,6 +73,12 @@ def read_lines(file: BinaryIO) -> Iterator[Line]:
     except _BrokenOffError:
         detail = "the file ends in the middle of its gzip data: it was cut off, or read while being written"
         raise DamagedGzipError("truncated_gzip", detail, Line(number, kept, size)) from None
+    except _BombError:
+        detail = (
+            f"its content is more than {_BOMB_RATIO} times as large as the file: no more of it was read. "
+            "Deliver it again in plain text if it is meant like this"
+        )
+        raise DamagedGzipError("gzip_bomb", detail, Line(number, kept, size)) from None
     except zlib.error as error:
         detail = (
             f"{error}. Lines appended from this file may differ from what was sent: deliver it again, "
@@ -69,10 +89,12 @@ def read_lines(file: BinaryIO) -> Iterator[Line]:
         yield Line(number, kept, size)
 
 
-def _gunzip(file: BinaryIO) -> Iterator[bytes]:
+def _gunzip(file: Source) -> Iterator[bytes]:
     """What ``file``, one or more gzip streams, contains; up to the very byte where it is damaged."""
     stream, begun = zlib.decompressobj(_GZIP_FORMAT), False
+    packed = unpacked = 0
     while compressed := file.read(_COMPRESSED_READ):
+        packed += len(compressed)
         if not begun:
             compressed = compressed.lstrip(b"\0")  # padding between streams is allowed
         while compressed:
@@ -84,6 +106,9 @@ def _gunzip(file: BinaryIO) -> Iterator[bytes]:
                 raise
             if block:
                 yield block
+            unpacked += len(block)
+            if unpacked > max(_BOMB_BYTES, _BOMB_RATIO * packed):
+                raise _BombError
             begun, compressed = True, stream.unconsumed_tail
             if stream.eof:
                 compressed = stream.unused_data.lstrip(b"\0")

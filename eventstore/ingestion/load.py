@@ -2,39 +2,57 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
+import psycopg
+from psycopg.errors import (
+    DeadlockDetected,
+    ProgramLimitExceeded,
+    RaiseException,
+    SerializationFailure,
+    StatementTooComplex,
+)
 from psycopg.pq import TransactionStatus
 
-from eventstore.ingestion.cloudevent import RefusedError, parse_line
-from eventstore.ingestion.files import expand, file_version, files_waiting, open_file
-from eventstore.ingestion.lines import DamagedGzipError, Line, read_lines
-from eventstore.ingestion.rejects import DAMAGED_FILE, add_reasons, forget_damage, keep
-from eventstore.ingestion.staging import Numbered, Refused, Settled, append
+from eventstore.ingestion import landing
+from eventstore.ingestion.chunks import Chunk, FileIngested, Reading, chunks_of
+from eventstore.ingestion.files import Found, InputFileError, NotRead, expand, printable
+from eventstore.ingestion.landing import files_waiting
+from eventstore.ingestion.staging import Settled, append
 from eventstore.log.connection import Connection, open_connection
+from eventstore.log.errors import EventStoreError
 
-__all__ = ["FileIngested", "Ingested", "Progress", "files_waiting", "ingest"]
+__all__ = ["FileIngested", "Ingested", "Progress", "files_waiting", "ingest", "ingest_landing"]
 
 # A transaction of the load: long enough to be fast, short enough not to hold back the feed.
 _CHUNK_LINES = 10_000
 _CHUNK_BYTES = 8 << 20
 
+#: Files up to this size are read together, so many at a time: a transaction for each would take longer.
+_SMALL_BYTES = 1 << 18
+_GROUP_FILES = 250
+#: A claim is renewed about so often.
+_RENEW_S = 15
+#: A run begins no further files after so long, and gives up such as take longer: they are then read alone.
+_RUN_S, _LONG_S = 300, 600
 
-class FileIngested(msgspec.Struct, kw_only=True):
-    """What became of the lines of one file."""
-
-    file: str
-    read: int = 0
-    appended: int = 0
-    duplicates: int = 0
-    rejected: int = 0
-    rejects_by_reason: dict[str, int] = {}
+#: What the database may have against a file. All its other errors are about itself: they end the load.
+_ABOUT_THE_FILE = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.InternalError,
+    psycopg.NotSupportedError,
+    RaiseException,
+    DeadlockDetected,
+    SerializationFailure,
+    ProgramLimitExceeded,
+    StatementTooComplex,
+)
 
 
 class Ingested(msgspec.Struct, kw_only=True):
@@ -45,7 +63,9 @@ class Ingested(msgspec.Struct, kw_only=True):
     duplicates: int
     rejected: int
     rejects_by_reason: dict[str, int]
-    files: list[FileIngested]
+    files: list[FileIngested]  #: those that were read to their end
+    failed: list[NotRead] = []  #: those that were not, and why
+    skipped: list[NotRead] = []  #: names that were left alone, and why
     seconds: float
 
 
@@ -58,127 +78,223 @@ class Progress(msgspec.Struct, frozen=True):
     read: int  #: lines
 
 
-class _Chunk(msgspec.Struct):
-    """Lines that go into one transaction."""
-
-    lines: dict[int, Line] = {}
-    events: list[Numbered] = []
-    refused: list[Refused] = []
-    bytes: int = 0
-
-    def add(self, line: Line) -> None:
-        self.lines[line.number] = line
-        self.bytes += len(line.raw)
-        try:
-            self.events.append((line.number, parse_line(line)))
-        except RefusedError as error:
-            self.refused.append(Refused(line.number, error.reason, error.detail))
+Report = Callable[[Progress], None]
 
 
 def ingest(
-    connection_or_url: Connection | str,
-    paths: Sequence[Path],
-    *,
-    on_progress: Callable[[Progress], None] | None = None,
+    connection_or_url: Connection | str, paths: Sequence[Path], *, on_progress: Report | None = None
 ) -> Ingested:
     """Append the CloudEvents of ``paths``, files and folders, to the log.
 
-    Lines that cannot be appended go to the table ``rejects``. Commits every few thousand lines; run again
-    after a crash, it appends what is missing and nothing twice.
-    Raises InputFileError, before anything is read, for a path that cannot be ingested.
+    Lines that cannot be appended go to the table ``rejects``, files that cannot be read to ``failed`` of the
+    answer. Commits every few thousand lines; run again after a crash, it appends what is missing and nothing
+    twice. Raises InputFileError, before anything is read, for one of the ``paths`` that cannot be ingested.
     """
     started = time.monotonic()
-    files = expand(paths)
+    seen = expand(paths)
+    with _connection(connection_or_url) as connection, _Load(connection, on_progress) as load:
+        for group in _groups(seen.files):
+            load.read(group)
+    return load.result(seen.skipped, started)
+
+
+def ingest_landing(
+    connection_or_url: Connection | str, folder: Path, *, on_progress: Report | None = None
+) -> Ingested:
+    """Append what waits in a landing folder and no other run has taken, up to `RUN_FILES` or `RUN_BYTES`.
+
+    Files that failed before are read after the others, each alone, when their pause is over. What is not
+    begun after some minutes is left to the next run.
+    """
+    started = time.monotonic()
     with _connection(connection_or_url) as connection:
-        done = [_ingest_file(connection, path, on_progress) for path in files]
-    return Ingested(
-        read=sum(file.read for file in done),
-        appended=sum(file.appended for file in done),
-        duplicates=sum(file.duplicates for file in done),
-        rejected=sum(file.rejected for file in done),
-        rejects_by_reason=dict(sum((Counter(file.rejects_by_reason) for file in done), Counter())),
-        files=done,
-        seconds=time.monotonic() - started,
-    )
+        claim, skipped = landing.claim(connection, folder)
+        with _releasing(connection, claim), _Load(connection, on_progress, claim) as load:
+            for group in _groups(claim.together):
+                if time.monotonic() < started + _RUN_S:
+                    load.read(landing.begin(connection, claim, group), longest=_LONG_S)
+            for number, file in enumerate(claim.alone):
+                if number == 0 or time.monotonic() < started + _RUN_S:
+                    load.read(landing.begin(connection, claim, [file]))
+    return load.result(skipped, started)
 
 
-def _connection(given: Connection | str) -> AbstractContextManager[Connection]:
-    if isinstance(given, str):
-        return open_connection(given, application_name="eventstore ingest")
-    if given.info.transaction_status != TransactionStatus.IDLE:
-        raise ValueError("a load commits in chunks: it needs a connection without an open transaction")
-    return nullcontext(given)
+class _Load:
+    """Reads files, group by group, into the log."""
 
+    def __init__(
+        self, connection: Connection, on_progress: Report | None, claim: landing.Claim | None = None
+    ) -> None:
+        self._connection, self._on_progress, self._claim = connection, on_progress, claim
+        self._appender = ThreadPoolExecutor(1, "append")
+        self._duplicates = True  # what we begin with may have been read before
+        self._renewed = time.monotonic()
+        self._until: float | None = None
+        self._files: list[Reading] = []
 
-def _ingest_file(
-    connection: Connection, path: Path, on_progress: Callable[[Progress], None] | None
-) -> FileIngested:
-    with open_file(path) as file:
-        version = file_version(path, file.fileno())
-        done = FileIngested(file=version.file)
-        damaged = False
-        for chunk, settled in _append_each(connection, version.file, _chunks(file)):
-            for part in settled:
-                done.appended += len(part.appended)
-                done.duplicates += len(part.duplicates)
-                done.rejected += len(part.refused)
-                done.rejects_by_reason = add_reasons(done.rejects_by_reason, part)
-            done.read += len(chunk.lines)
-            damaged = damaged or any(reason in DAMAGED_FILE for _, reason, _ in chunk.refused)
-            if on_progress:
-                on_progress(Progress(path, file.tell(), version.size, done.read))
-    with connection.transaction():
-        connection.execute(
-            "INSERT INTO ingested_files (file, size, modified_ns, read, appended, duplicates, rejected) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            (*version, done.read, done.appended, done.duplicates, done.rejected),
-        )
-        if not damaged:
-            forget_damage(connection, version.file)
-    return done
+    def __enter__(self) -> "_Load":
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._appender.shutdown()
 
-def _append_each(
-    connection: Connection, file: str, chunks: Iterator[_Chunk]
-) -> Iterator[tuple[_Chunk, list[Settled]]]:
-    """Append chunk by chunk; while the database works on one, the next one is parsed."""
-    duplicates = True  # the file may have been read before
-    with ThreadPoolExecutor(1, "append") as appender:
-        chunk = next(chunks, None)
-        while chunk:
-            appending = appender.submit(
-                append,
-                connection,
-                chunk.events,
-                chunk.refused,
-                partial(keep, connection, file, chunk.lines),
-                expect_duplicates=duplicates,
-            )
-            try:
-                following = next(chunks, None)
-                settled = appending.result()
-            except BaseException:
-                if not appending.done():  # stopped from outside: the database may be waiting for somebody
-                    connection.cancel()
+    def read(self, files: Sequence[Found], longest: float | None = None) -> None:
+        """Read some files, for ``longest`` seconds at most. One that cannot be read stops no other."""
+        self._until = time.monotonic() + longest if longest else None
+        group = [Reading.of(found) for found in files]
+        try:
+            self._read(group)
+        except Exception as error:
+            if not self._is_about_the_file(error):
                 raise
-            duplicates = any(part.duplicates for part in settled)
-            yield chunk, settled
-            chunk = following
+            group = self._read_each(group, error)
+        self._files += group
+        if self._claim:
+            landing.forget(self._connection, [reading.found.version for reading in group if reading.gone])
+            for reading in group:
+                if reading.error and not reading.gone:
+                    landing.failed(self._connection, self._claim, reading.found.version, reading.error)
+
+    def result(self, skipped: list[NotRead], started: float) -> Ingested:
+        done = [reading.done for reading in self._files]
+        return Ingested(
+            read=sum(file.read for file in done),
+            appended=sum(file.appended for file in done),
+            duplicates=sum(file.duplicates for file in done),
+            rejected=sum(file.rejected for file in done),
+            rejects_by_reason=dict(sum((Counter(file.rejects_by_reason) for file in done), Counter())),
+            files=[reading.done for reading in self._files if reading.finished],
+            failed=[
+                NotRead(printable(reading.found.path), reading.error)
+                for reading in self._files
+                if reading.error and not (reading.gone and self._claim)
+            ],
+            skipped=skipped,
+            seconds=time.monotonic() - started,
+        )
+
+    def _read(self, group: list[Reading]) -> None:
+        """While the database works on one chunk, the next one is parsed."""
+        chunks = chunks_of(
+            group,
+            max_lines=_CHUNK_LINES,
+            max_bytes=_CHUNK_BYTES,
+            settled_only=self._claim is not None,
+            pulse=self._pulse,
+        )
+        with closing(chunks):
+            chunk = next(chunks, None)
+            while chunk:
+                appending = self._appender.submit(self._append, chunk)
+                try:
+                    following = next(chunks, None)
+                    appending.result()
+                except BaseException:
+                    if not appending.done():  # stopped from outside: the database may be waiting for somebody
+                        self._connection.cancel()
+                    raise
+                chunk.count()
+                self._duplicates = chunk.has_duplicates
+                self._report(chunk)
+                chunk = following
+
+    def _append(self, chunk: Chunk) -> None:
+        append(
+            self._connection,
+            chunk.events,
+            chunk.refused,
+            partial(self._settle, chunk),
+            expect_duplicates=self._duplicates,
+        )
+
+    def _settle(self, chunk: Chunk, settled: Settled) -> None:
+        chunk.settle(self._connection, settled)
+        self._renew()
+
+    def _renew(self) -> None:
+        if self._claim and self._is_time_to_renew():
+            self._renewed = time.monotonic()
+            landing.renew(self._connection, self._claim)
+
+    def _is_time_to_renew(self) -> bool:
+        return time.monotonic() - self._renewed > _RENEW_S
+
+    def _pulse(self) -> None:
+        """While a file is read. The connection belongs to the other thread."""
+        if self._until and time.monotonic() > self._until:
+            raise InputFileError("it takes too long to be read with the others")
+        if self._claim and self._is_time_to_renew():
+            self._appender.submit(self._renew).result()
+
+    def _read_each(self, group: list[Reading], error: Exception) -> list[Reading]:
+        """After a file of the group was one too many for the database: find out which."""
+        if len(group) == 1:
+            group[0].error = _in_words(error)
+            return group
+        again = [reading if reading.finished else Reading.of(reading.found) for reading in group]
+        for reading in again:
+            if not reading.finished:
+                try:
+                    self._read([reading])
+                except Exception as its_own:
+                    if not self._is_about_the_file(its_own):
+                        raise
+                    reading.error = _in_words(its_own)
+        return again
+
+    def _is_about_the_file(self, error: Exception) -> bool:
+        if self._connection.closed:
+            return False
+        return isinstance(error, _ABOUT_THE_FILE) or not isinstance(error, psycopg.Error | EventStoreError)
+
+    def _report(self, chunk: Chunk) -> None:
+        if self._on_progress:
+            for part in chunk.parts:
+                reading = part.reading
+                self._on_progress(
+                    Progress(reading.found.path, reading.position, reading.version.size, reading.done.read)
+                )
 
 
-def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
-    """The lines of ``file``, parsed, but for empty ones."""
-    chunk = _Chunk()
+@contextmanager
+def _connection(given: Connection | str) -> Iterator[Connection]:
+    if isinstance(given, str):
+        with open_connection(given, application_name="eventstore ingest") as connection:
+            yield connection
+    elif given.info.transaction_status != TransactionStatus.IDLE:
+        raise ValueError("a load commits in chunks: it needs a connection without an open transaction")
+    else:
+        yield given
+
+
+@contextmanager
+def _releasing(connection: Connection, claim: landing.Claim) -> Iterator[None]:
+    """What was claimed and not read is there for others at once, unless the process is killed."""
     try:
-        for line in read_lines(file):
-            if not line.raw or line.raw.isspace():
-                continue
-            chunk.add(line)
-            if len(chunk.lines) >= _CHUNK_LINES or chunk.bytes >= _CHUNK_BYTES:
-                yield chunk
-                chunk = _Chunk()
-    except DamagedGzipError as error:
-        chunk.lines[error.rest.number] = error.rest
-        chunk.refused.append(Refused(error.rest.number, error.reason, error.detail))
-    if chunk.lines:
-        yield chunk
+        yield
+    finally:
+        with suppress(psycopg.Error):  # the claim lapses
+            landing.release(connection, claim)
+
+
+def _groups(files: Iterable[Found]) -> Iterator[list[Found]]:
+    """Small files together, others alone; in their order."""
+    group: list[Found] = []
+    for found in files:
+        if found.version.size > _SMALL_BYTES:
+            if group:
+                yield group
+            yield [found]
+            group = []
+            continue
+        group.append(found)
+        if len(group) == _GROUP_FILES:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _in_words(error: Exception) -> str:
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return f"{type(error).__name__}: {said or error}"

@@ -1,7 +1,7 @@
 """Lines that could not be appended: keep them, list them, try them again."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -14,7 +14,7 @@ from eventstore.ingestion.staging import Numbered, Refused, Settled, append
 from eventstore.log.connection import Connection
 
 #: Reasons that tell of a file, not of one line of it.
-DAMAGED_FILE = frozenset({"truncated_gzip", "corrupt_gzip"})
+DAMAGED_FILE = frozenset({"truncated_gzip", "corrupt_gzip", "gzip_bomb"})
 
 _BATCH_LINES = 1000
 _BATCH_BYTES = 8 << 20
@@ -94,12 +94,22 @@ def keep(connection: Connection, file: str, lines: Mapping[int, Line], settled: 
         )
 
 
-def forget_damage(connection: Connection, file: str) -> None:
-    """A file that was damaged has been read to its end meanwhile: nothing of it is missing any more."""
+def forget_damage(connection: Connection, files: Sequence[str]) -> None:
+    """Files that were damaged have been read to their end meanwhile: nothing of them is missing any more."""
     connection.execute(
-        "UPDATE rejects SET resolved_at = now() WHERE file = %s AND reason = ANY(%s) AND resolved_at IS NULL",
-        (file, list(DAMAGED_FILE)),
+        "UPDATE rejects SET resolved_at = now() "
+        "WHERE file = ANY(%s) AND reason = ANY(%s) AND resolved_at IS NULL",
+        (files, list(DAMAGED_FILE)),
     )
+
+
+def damaged_files(connection: Connection, limit: int = 1000) -> list[tuple[str, str, str]]:
+    """The files that could not be read to their end because they are damaged: file, reason, detail."""
+    return connection.execute(
+        "SELECT file, reason, detail FROM rejects WHERE resolved_at IS NULL AND reason = ANY(%s) "
+        "ORDER BY file, id LIMIT %s",
+        (sorted(DAMAGED_FILE), limit),
+    ).fetchall()
 
 
 def retry(connection: Connection) -> Retried:

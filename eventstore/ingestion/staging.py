@@ -12,6 +12,7 @@ from psycopg.errors import (
 )
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from eventstore.domain.shown import shown
 from eventstore.ingestion.cloudevent import StagedEvent
 from eventstore.log.connection import Connection
 
@@ -136,8 +137,8 @@ def _row(line: int, event: StagedEvent) -> str:
 
 def _conflict(event: StagedEvent) -> str:
     return (
-        f"order {event.order_id} has another event with source {event.source[:200]!r} "
-        f"and id {event.source_id[:200]!r}"
+        f"order {event.order_id} has another event with source {shown(event.source, 200)} "
+        f"and id {shown(event.source_id, 200)}"
     )
 
 

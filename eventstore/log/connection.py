@@ -1,5 +1,6 @@
-"""Connections to the database of the log."""
+"""Connections to the database of the log, in the state that everything here counts on."""
 
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import msgspec
@@ -7,6 +8,8 @@ import psycopg
 from psycopg.types.json import set_json_dumps, set_json_loads
 
 from eventstore.log.errors import DatabaseUnavailableError
+from eventstore.log.pooler import refuse_shared_sessions
+from eventstore.server.databases import CONNECT_TIMEOUT_S, cannot_connect, parameters, why_unusable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -14,35 +17,74 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 PROJECTION_LOCK = 0x4553
 CONSUMER_LOCK = 0x4554
 
+#: How long a statement waits for a lock that another session holds.
+LOCK_TIMEOUT_S = 10
+
+#: Whatever the server, the database, the role or the URL says. First of all the search path: it decides what
+#: the names in all other statements mean. Left alone: what only makes a query slow or fast, who one is
+#: (``role``, ``session_replication_role``), and ``default_transaction_read_only``, which somebody meant.
+_SETTINGS = {
+    "search_path": "public",
+    "client_encoding": "'UTF8'",
+    "default_transaction_isolation": "'read committed'",  # others refuse appends, and reads behind a lock
+    "default_transaction_deferrable": "off",
+    "lock_timeout": f"'{LOCK_TIMEOUT_S}s'",
+    "statement_timeout": "0",  # a replay takes as long as the log is long
+    "idle_in_transaction_session_timeout": "0",  # ... and folds while its cursor waits
+    "idle_session_timeout": "0",
+    "TimeZone": "'UTC'",
+    "DateStyle": "'ISO, MDY'",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "quote_all_identifiers": "off",
+    "row_security": "on",
+    "exit_on_error": "off",  # a refused event would end the session
+}
+_SETTINGS_17 = {"transaction_timeout": "0"}
+
 
 def prepare(connection: Connection) -> None:
-    """Set up a new connection: JSON by msgspec, times in UTC."""
+    """Set up a new connection: JSON by msgspec, and every setting that our statements depend on.
+
+    Raises DatabaseUnavailableError for a server, a database or a pooler that cannot keep the log.
+    """
+    if reason := why_unusable(connection):
+        raise DatabaseUnavailableError(reason)
     set_json_loads(msgspec.json.decode, connection)
     set_json_dumps(msgspec.json.encode, connection)
-    with connection.transaction():
-        connection.execute("SET TIME ZONE 'UTC'")
+    refuse_shared_sessions(connection)
+    settings = _SETTINGS | (_SETTINGS_17 if connection.info.server_version >= 170000 else {})
+    statements = "; ".join(f"SET {name} = {value}" for name, value in settings.items())
+    with nullcontext() if connection.autocommit else connection.transaction():
+        connection.execute(statements.encode())  # one round trip
 
 
 def open_connection(url: str, *, application_name: str = "eventstore") -> Connection:
     """A new connection in autocommit mode.
 
-    Raises DatabaseUnavailableError where no server answers at ``url``.
+    Raises DatabaseUnavailableError where no server answers at ``url``, or one that cannot keep the log.
     """
-    try:
-        connection = psycopg.connect(
-            url, autocommit=True, application_name=application_name, connect_timeout=10
-        )
-    except psycopg.OperationalError as error:
-        raise DatabaseUnavailableError(f"cannot connect to the database: {str(error).strip()}") from None
-    prepare(connection)
-    return connection
+    return _open(url, application_name=application_name)
 
 
 def sibling(connection: Connection) -> Connection:
     """A second connection to the same database, for streaming out while streaming in."""
-    parameters: dict[str, Any] = {**connection.info.get_parameters(), "dbname": connection.info.dbname}
-    if connection.info.password:
-        parameters["password"] = connection.info.password
-    other: Connection = psycopg.connect(**parameters, autocommit=True)
-    prepare(other)
-    return other
+    return _open(**parameters(connection))
+
+
+def _open(conninfo: str = "", **options: Any) -> Connection:
+    options = {"connect_timeout": CONNECT_TIMEOUT_S} | options
+    try:
+        connection = psycopg.connect(conninfo, autocommit=True, **options)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(cannot_connect(error)) from None
+    try:
+        prepare(connection)
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.close()
+        raise
+    return connection

@@ -25,7 +25,11 @@ class InvalidEventError(EventStoreError):
 
 
 class DatabaseUnavailableError(EventStoreError):
-    """The database cannot be reached, or is not an event store."""
+    """The database cannot be reached, cannot do its work now, or is not an event store."""
+
+
+class BusyError(EventStoreError):
+    """Other sessions were in the way for too long. Nothing was done; who they are is in the message."""
 
 
 class ConsumerBusyError(EventStoreError):

@@ -8,7 +8,7 @@ from psycopg import sql
 from eventstore.domain.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.readmodels.events import events_between
-from eventstore.readmodels.fold import Target, fold_into
+from eventstore.readmodels.fold import Target
 from eventstore.readmodels.projection import BUCKETS, Projection
 
 _CHUNK = 20_000
@@ -53,10 +53,9 @@ def catch_up(
 ) -> int:
     """Fold into the candidate what its buckets have not seen up to ``until``; returns the events read."""
     target = Target(projection, projection.candidate, folding)
-    fold = projection.layout.fold_into if projection.layout else fold_into
     events = 0
     while chunk := events_between(connection, after, until, _CHUNK):
-        fold(connection, target, chunk)
+        target.layout.fold_into(connection, target, chunk)
         after = chunk[-1].id
         events += len(chunk)
     connection.execute(

@@ -1,6 +1,6 @@
 """COPY rows into a table, fast: a JSON array without its brackets is a line of CSV."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -8,6 +8,7 @@ import msgspec
 from psycopg import sql
 
 from eventstore.log.connection import Connection
+from eventstore.readmodels.refusals import RefusedError
 
 _BATCH = 500
 _ARRAYS = {tuple, list}
@@ -15,14 +16,30 @@ _encode = msgspec.json.Encoder().encode
 
 
 def copy_rows(
-    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Iterable[Any],
+    as_row: Callable[[Any], Sequence[Any]] | None = None,
 ) -> int:
-    """Append ``rows`` to ``table`` and return how many they were. Tuples and lists of text are SQL arrays."""
+    """Append ``rows`` to ``table`` and return how many they were. Tuples and lists of text are SQL arrays.
+
+    ``as_row`` makes a row of each. Raises RefusedError for one that has no text.
+    """
+
+    def line(item: Any) -> bytes:
+        try:
+            return _line(item if as_row is None else as_row(item))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise RefusedError(f"{type(error).__name__}: {error}") from error
+
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL 'null', QUOTE '\"', ESCAPE '\\')").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     copied = 0
-    lines = map(_line, rows)
+    lines = map(line, rows)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         while batch := list(islice(lines, _BATCH)):
             copy.write(b"".join(batch))

@@ -3,37 +3,39 @@
 from typing import Any
 from uuid import UUID
 
-from eventstore.domain.folding import advance
 from eventstore.domain.recorded import FoldEvent, fold_order, to_ms
 from eventstore.log.connection import Connection
 from eventstore.readmodels.events import FOLD_JSON, events_in
 from eventstore.readmodels.projection import ORDERS, Projection
 from eventstore.readmodels.rows import read_states
+from eventstore.readmodels.state import folded_or_raise
 
 
 def current(connection: Connection, order_id: UUID, projection: Projection[Any] = ORDERS) -> Any | None:
     """The projected row plus the events above its version, by the rules of the table.
 
-    None for an order without events.
+    None for an order without events. Raises UnfoldableEventError where one of them makes no sense.
     """
-    folding = projection.folding(_table_version(connection, projection))
+    table_version, is_set_aside = _standing(connection, projection, order_id)
+    folding = projection.folding(table_version)
     state = read_states(connection, projection, projection.name, [order_id]).get(order_id)
-    if state is None or folding is None or state.fold_version is not None:
+    if state is None or folding is None or state.fold_version is not None or is_set_aside:
         state = projection.initial(order_id)
     tail = _events_above(connection, order_id, state.version)
     if state.version and any(event.created_at < to_ms(state.last_event_at) for event in tail):
         state = projection.initial(order_id)
         tail = _events_above(connection, order_id, 0)
-    for event in sorted(tail, key=fold_order):
-        advance(folding or projection.current, state, event)
-    return state if state.version else None
+    return folded_or_raise(folding or projection.current, state, sorted(tail, key=fold_order))
 
 
-def _table_version(connection: Connection, projection: Projection[Any]) -> str:
+def _standing(connection: Connection, projection: Projection[Any], order_id: UUID) -> tuple[str, bool]:
+    """The rules of the table, and whether the order's row holds only what precedes an event that fails."""
     row = connection.execute(
-        "SELECT fold_version FROM projections WHERE name = %s", (projection.name,)
+        "SELECT fold_version, EXISTS (SELECT FROM quarantine WHERE projection = name AND order_id = %s) "
+        "FROM projections WHERE name = %s",
+        (order_id, projection.name),
     ).fetchone()
-    return str(row[0]) if row else projection.fold_version
+    return (row[0], row[1]) if row else (projection.fold_version, False)
 
 
 def _events_above(connection: Connection, order_id: UUID, version: int) -> list[FoldEvent]:

@@ -23,13 +23,18 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refresh_derived(
-    connection: Connection, table: str, statement: LiteralString, *, rebuild: bool = False
+    connection: Connection,
+    table: str,
+    statement: LiteralString,
+    *,
+    sums: str | None = None,
+    rebuild: bool = False,
 ) -> Derived:
     """Run ``statement``, which makes ``table`` what it must be and returns (written, gone, watermark).
 
     Being one statement it sees `orders` and its watermark at one moment; readers see all of what it does or
     nothing. As ``after`` it gets the watermark of the time before, with ``rebuild`` the beginning of the log
-    and an empty table. Two refreshes at once take turns.
+    and empty tables: its own and that of the ``sums`` that it goes on from. Two refreshes at once take turns.
     """
     started = time.monotonic()
     register(connection, ORDERS)
@@ -42,7 +47,8 @@ def refresh_derived(
             "SELECT watermark FROM projections WHERE name = %s FOR UPDATE", (table,)
         ).fetchone() or (BEGINNING,)
         if rebuild:
-            connection.execute(f"DELETE FROM {table}")
+            for name in filter(None, (table, sums)):
+                connection.execute(f"DELETE FROM {name}")
             after = BEGINNING
         written, gone, watermark = connection.execute(statement, {"after": after}).fetchone() or (0, 0, after)
         connection.execute(

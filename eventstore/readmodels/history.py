@@ -3,20 +3,16 @@
 Refreshed, replayed and promoted like `orders`, with a watermark of its own.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from psycopg import sql
 
-from eventstore.domain.folding import Folding
-from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
-from eventstore.readmodels.fold import Target
-from eventstore.readmodels.history_fold import learn_into, learn_orders, relearn
-from eventstore.readmodels.history_rows import history_row
+from eventstore.readmodels.history_fold import learn_into, learn_orders, replace_histories
+from eventstore.readmodels.history_rows import history_row, row_after
 from eventstore.readmodels.projection import ORDERS, Layout, Projection
 from eventstore.readmodels.promote import Promoted, promote
-from eventstore.readmodels.quarantine import Poisoned
 from eventstore.readmodels.refresh import Refreshed, refresh
 from eventstore.readmodels.replay import BucketReplayed, replay_bucket
 from eventstore.readmodels.rows import table_column_list
@@ -46,21 +42,10 @@ def promote_history(connection: Connection, *, by_hand: bool = False) -> Promote
     return promote(connection, HISTORY, by_hand=by_hand)
 
 
-def _rows_of(
-    projection: Projection[Any], folding: Folding, events: Iterable[FoldEvent]
-) -> Iterator[list[Any] | Poisoned]:
-    for spans in learn_orders(Target(projection, projection.candidate, folding), events):
-        if isinstance(spans, Poisoned):
-            yield spans
-        else:
-            yield from map(history_row, spans)
-
-
 def _apply_difference(connection: Connection, projection: Projection[Any]) -> tuple[int, int, int]:
     """Make the live rows equal to the candidate's, touching only those that differ.
 
-    A row is the same when it began in both times with the same event. An order in quarantine has no rows in
-    the candidate; it keeps those it has.
+    A row is the same when it began in both times with the same event.
     """
     columns = projection.table_columns
     names = {
@@ -74,11 +59,9 @@ def _apply_difference(connection: Connection, projection: Projection[Any]) -> tu
         ),
     }
     gone = connection.execute(
-        sql.SQL(
-            "DELETE FROM {live} h WHERE NOT EXISTS (SELECT FROM {candidate} c WHERE {same}) "
-            "AND NOT EXISTS (SELECT FROM quarantine q WHERE q.projection = %s AND q.order_id = h.order_id)"
-        ).format(**names),
-        (projection.candidate,),
+        sql.SQL("DELETE FROM {live} h WHERE NOT EXISTS (SELECT FROM {candidate} c WHERE {same})").format(
+            **names
+        )
     ).rowcount
     changed = connection.execute(
         sql.SQL(
@@ -103,8 +86,10 @@ HISTORY = Projection(
     layout=Layout(
         columns=("valid_from", "valid_to", "recorded_from", "recorded_to"),
         fold_into=learn_into,
-        refold=relearn,
-        rows_of=_rows_of,
+        outcomes=learn_orders,
+        replace=replace_histories,
+        row=history_row,
+        probe=row_after,
         apply_difference=_apply_difference,
     ),
 )

@@ -1,21 +1,24 @@
 """Bring ``order_history`` forward: events close the rows that they supersede and add the corrected ones."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from eventstore.domain.folding import evolve
+from eventstore.domain.folding import advance, evolve
 from eventstore.domain.history import Belief, Span, Timeline, recorded_ms
-from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
-from eventstore.readmodels.events import FOLD_JSON, events_in, events_of
-from eventstore.readmodels.fold import Folded, Target
-from eventstore.readmodels.history_rows import close_rows, delete_orders, insert_rows, read_beliefs
-from eventstore.readmodels.quarantine import Poisoned, poisoned_by, quarantine, quarantined, release
+from eventstore.readmodels.events import FOLD_JSON, events_in
+from eventstore.readmodels.fold import Advance, Folded, Outcome, Target, refold
+from eventstore.readmodels.history_rows import close_rows, insert_rows, read_beliefs
+from eventstore.readmodels.quarantine import quarantined
+from eventstore.readmodels.refusals import write_apart
+from eventstore.readmodels.rows import delete_rows
 
 
 def learn_into(connection: Connection, target: Target, events: list[FoldEvent]) -> Folded:
@@ -23,7 +26,8 @@ def learn_into(connection: Connection, target: Target, events: list[FoldEvent]) 
 
     Must run in a transaction. Events that the rows hold already are passed over. An event in business order
     closes one row of its order and adds two; a late one closes every row from its business time on. Learned
-    again from the start are the orders in quarantine and those whose rows were folded by other rules.
+    again from the start are the orders in quarantine, those that fail now, and those whose rows were folded
+    by other rules.
     """
     by_order: dict[UUID, list[FoldEvent]] = {}
     for event in events:
@@ -48,65 +52,63 @@ def learn_into(connection: Connection, target: Target, events: list[FoldEvent]) 
         if order_id in held and held[order_id][-1].valid_from > since[order_id]
     }
     known = _events_known_after(connection, late)
-    closed: list[Span] = []
-    added: list[Span] = []
-    poisoned: list[Poisoned] = []
+    changes: list[_Change] = []
     for order_id, new_events in news.items():
-        spans = _learn(target, order_id, new_events, held.get(order_id, []), known.get(order_id, []))
-        if isinstance(spans, Poisoned):
-            poisoned.append(spans)
+        timeline = _timeline(target, order_id, advance, held.get(order_id, []), known.get(order_id, []))
+        spans = [*timeline.learn_all(new_events), *timeline.known()]
+        if timeline.failure:
+            again.add(order_id)
             continue
         first = recorded_ms(new_events[0])
-        added += (span for span in spans if span.recorded_from >= first)
-        closed += (span for span in spans if span.recorded_from < first and span.recorded_to is not None)
-    close_rows(connection, target.table, closed)
-    rows = insert_rows(connection, target.projection, target.table, added)
-    quarantine(connection, target.table, poisoned)
-    rows += relearn(connection, target, list(again), until=events[-1].id) if again else 0
-    return Folded(rows=rows, refolded=len(late) + len(again))
+        added = [span for span in spans if span.recorded_from >= first]
+        closed = [span for span in spans if span.recorded_from < first and span.recorded_to is not None]
+        changes.append(_Change(order_id, closed, added))
+    rows, refused = write_apart(connection, partial(_apply, connection, target), changes)
+    again |= {change.order_id for change, _ in refused}
+    rows += refold(connection, target, list(again), until=events[-1].id) if again else 0
+    return Folded(rows=rows, refolded=len(late.keys() | again))
 
 
-def relearn(connection: Connection, target: Target, order_ids: list[UUID], until: UUID) -> int:
-    """Write the history of orders anew from their first event up to ``until``; returns the rows written."""
-    histories = list(learn_orders(target, events_of(connection, order_ids, until)))
-    learned = [history for history in histories if not isinstance(history, Poisoned)]
-    release(connection, target.table, order_ids)
-    quarantine(connection, target.table, [history for history in histories if isinstance(history, Poisoned)])
-    delete_orders(connection, target.table, [history[0].state.order_id for history in learned])
-    return insert_rows(
-        connection, target.projection, target.table, (span for history in learned for span in history)
-    )
+class _Change(NamedTuple):
+    """What new events do to the rows of an order."""
+
+    order_id: UUID
+    closed: list[Span]
+    added: list[Span]
 
 
-def learn_orders(target: Target, events: Iterable[FoldEvent]) -> Iterator[list[Span] | Poisoned]:
-    """The whole history of each order; its events come together, in any order."""
+def _apply(connection: Connection, target: Target, changes: list[_Change]) -> int:
+    close_rows(connection, target.table, [span for change in changes for span in change.closed])
+    added = (span for change in changes for span in change.added)
+    return insert_rows(connection, target.projection, target.table, added)
+
+
+def replace_histories(connection: Connection, target: Target, outcomes: list[Outcome]) -> int:
+    """Write the history of orders anew; returns the rows written."""
+    delete_rows(connection, target.table, [outcome.order_id for outcome in outcomes])
+    spans = (span for outcome in outcomes for span in outcome.kept)
+    return insert_rows(connection, target.projection, target.table, spans)
+
+
+def learn_orders(
+    target: Target, events: Iterable[FoldEvent], advance: Advance = advance
+) -> Iterator[Outcome]:
+    """The whole history of each order, superseded spans first; its events come together, in any order."""
     for order_id, stream in groupby(events, key=attrgetter("order_id")):
-        yield _learn(target, order_id, sorted(stream, key=attrgetter("version")))
+        timeline = _timeline(target, order_id, advance)
+        superseded = timeline.learn_all(sorted(stream, key=attrgetter("version")))
+        yield Outcome(order_id, [*superseded, *timeline.known()], timeline.failure)
 
 
-def _learn(
+def _timeline(
     target: Target,
     order_id: UUID,
-    events: list[FoldEvent],
+    advance: Advance,
     beliefs: Iterable[Belief] = (),
     known: Iterable[FoldEvent] = (),
-) -> list[Span] | Poisoned:
-    """The spans that there are after ``events``, superseded ones first. An event that the rules fail on stops
-    its order, not the others.
-    """
-    at_fault = events[0]
-
-    def evolved(state: OrderState, event: FoldEvent) -> OrderState:
-        nonlocal at_fault
-        at_fault = event
-        return evolve(target.folding, state, event)
-
+) -> Timeline:
     initial = msgspec.structs.replace(target.projection.initial(order_id), fold_version=target.mark)
-    timeline = Timeline(initial, evolved, beliefs, known)
-    try:
-        return [*timeline.learn_all(events), *timeline.known()]
-    except Exception as error:
-        return poisoned_by(at_fault, error)
+    return Timeline(initial, partial(evolve, target.folding, advance=advance), beliefs, known)
 
 
 def _events_known_after(

@@ -8,8 +8,9 @@ from uuid import UUID
 import msgspec
 from psycopg import sql
 
-from eventstore.domain.history import Belief, Span
-from eventstore.domain.recorded import from_ms, to_ms
+from eventstore.domain.history import Belief, Span, recorded_ms
+from eventstore.domain.order import OrderState
+from eventstore.domain.recorded import FoldEvent, from_ms, to_ms
 from eventstore.log.connection import Connection
 from eventstore.readmodels.copying import copy_rows
 from eventstore.readmodels.projection import Projection
@@ -25,6 +26,11 @@ def history_row(span: Span) -> list[Any]:
         from_ms(span.recorded_from),
         _end(span.recorded_to),
     ]
+
+
+def row_after(state: OrderState, event: FoldEvent) -> list[Any]:
+    """The row that begins with ``event``, for as long as nothing else is known."""
+    return history_row(Span(state, event.created_at, None, recorded_ms(event), None))
 
 
 def read_beliefs(
@@ -85,13 +91,7 @@ def insert_rows(
     connection: Connection, projection: Projection[Any], table: str, spans: Iterable[Span]
 ) -> int:
     """Add rows; returns how many."""
-    return copy_rows(connection, table, projection.table_columns, map(history_row, spans))
-
-
-def delete_orders(connection: Connection, table: str, order_ids: list[UUID]) -> None:
-    connection.execute(
-        sql.SQL("DELETE FROM {} WHERE order_id = ANY(%s)").format(sql.Identifier(table)), (order_ids,)
-    )
+    return copy_rows(connection, table, projection.table_columns, spans, history_row)
 
 
 def _end(ms: int | None) -> datetime | str:

@@ -46,7 +46,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     added: int
     gone: int
     changed: int
-    quarantined: int  #: orders that the candidate's rules fail on; their rows would stay
+    quarantined: int  #: orders of the candidate that show only the events before one that fails
     columns: dict[str, int]  #: how many orders change in each column
     totals: list[Total]
     sample: list[Difference]
@@ -106,11 +106,6 @@ def _names(projection: Projection[Any]) -> dict[str, sql.Composable]:
         "columns": column_list(projection),
         "live_row": sql.SQL(", ").join(sql.Identifier("o", column) for column in compared),
         "new_row": sql.SQL(", ").join(sql.Identifier("c", column) for column in compared),
-        # An order in quarantine has no row in the candidate and keeps the one it has.
-        "differs": sql.SQL(
-            "(c.order_id IS NOT NULL OR o.order_id NOT IN "
-            "(SELECT q.order_id FROM quarantine q WHERE q.projection = {}))"
-        ).format(projection.candidate),
     }
 
 
@@ -126,7 +121,7 @@ def _count(connection: Connection, projection: Projection[Any]) -> dict[str, int
         row = cursor.execute(
             sql.SQL(
                 "SELECT count(c.order_id) AS orders, count(*) FILTER (WHERE o.order_id IS NULL) AS added, "
-                "count(*) FILTER (WHERE c.order_id IS NULL AND {differs}) AS gone, "
+                "count(*) FILTER (WHERE c.order_id IS NULL) AS gone, "
                 "count(*) FILTER (WHERE o.order_id IS NOT NULL AND c.order_id IS NOT NULL "
                 "AND ({live_row}) IS DISTINCT FROM ({new_row})) AS changed, "
                 "(SELECT count(*) FROM quarantine WHERE projection = {name}) AS quarantined, {per_column} "
@@ -172,7 +167,7 @@ def _sample(connection: Connection, projection: Projection[Any], limit: int) -> 
         sql.SQL(
             "SELECT coalesce(o.order_id, c.order_id), to_jsonb(o), to_jsonb(c) "
             "FROM {live} o FULL JOIN {candidate} c ON c.order_id = o.order_id "
-            "WHERE ({live_row}) IS DISTINCT FROM ({new_row}) AND {differs} ORDER BY 1 LIMIT {limit}"
+            "WHERE ({live_row}) IS DISTINCT FROM ({new_row}) ORDER BY 1 LIMIT {limit}"
         ).format(limit=limit, **_names(projection))
     ).fetchall()
     return [_difference(order_id, before, after, _compared(projection)) for order_id, before, after in rows]

@@ -10,23 +10,25 @@ from eventstore.domain.folding import Folding, S
 from eventstore.domain.order import ORDER_RULES, OrderState
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
-from eventstore.readmodels.quarantine import Poisoned
 
 if TYPE_CHECKING:
-    from eventstore.readmodels.fold import Folded, Target
+    from eventstore.readmodels.fold import Advance, Folded, Outcome, Target
 
 BUCKETS = 16
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table keeps what is folded into it, where that is not one row per order."""
+    """How a table keeps what is folded into it."""
 
     columns: tuple[str, ...]  #: those that are no fields of the state
     fold_into: "Callable[[Connection, Target, list[FoldEvent]], Folded]"
-    refold: "Callable[[Connection, Target, list[UUID], UUID], int]"
-    #: The rows of a bucket, from its events: each order's together, in the order of its fold.
-    rows_of: "Callable[[Projection[Any], Folding, Iterable[FoldEvent]], Iterator[Sequence[Any] | Poisoned]]"
+    #: What becomes of orders, from their events: each order's together, in the order of its fold.
+    outcomes: "Callable[[Target, Iterable[FoldEvent], Advance], Iterator[Outcome]]"
+    #: Makes the rows of orders those of their outcomes; returns how many it wrote.
+    replace: "Callable[[Connection, Target, list[Outcome]], int]"
+    row: Callable[[Any], Sequence[Any]]  #: of what an outcome keeps
+    probe: Callable[[Any, FoldEvent], Sequence[Any]]  #: the row that a state after an event would have
     #: Makes the live table equal to the candidate; returns the rows added, changed and gone.
     apply_difference: "Callable[[Connection, Projection[Any]], tuple[int, int, int]]"
 

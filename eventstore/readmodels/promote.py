@@ -8,10 +8,11 @@ import msgspec
 from psycopg import sql
 
 from eventstore.domain.folding import Folding
+from eventstore.domain.shown import shown
 from eventstore.log.connection import Connection
 from eventstore.readmodels.candidate import candidate, catch_up
+from eventstore.readmodels.fold import layout_of
 from eventstore.readmodels.projection import ORDERS, Projection
-from eventstore.readmodels.rows import column_list
 from eventstore.readmodels.watermark import lock, register
 
 
@@ -38,7 +39,7 @@ def promotion_policy(connection: Connection, projection: Projection[Any] = ORDER
 def set_promotion_policy(connection: Connection, policy: str, projection: Projection[Any] = ORDERS) -> None:
     """Raises ValueError for anything but "auto" and "manual"."""
     if policy not in {"auto", "manual"}:
-        raise ValueError(f"{policy!r} is no promotion policy: give auto or manual")
+        raise ValueError(f"{shown(policy)} is no promotion policy: give auto or manual")
     register(connection, projection)
     connection.execute("UPDATE projections SET promotion = %s WHERE name = %s", (policy, projection.name))
 
@@ -72,9 +73,12 @@ def promote(
             return None
         until = max(standing.watermark, *found.watermarks)
         caught_up = catch_up(connection, projection, folding, min(found.watermarks), until)
-        apply_difference = projection.layout.apply_difference if projection.layout else _apply_difference
-        added, changed, gone = apply_difference(connection, projection)
-        _take_over_quarantine(connection, projection, standing.fold_version)
+        added, changed, gone = layout_of(projection).apply_difference(connection, projection)
+        connection.execute("DELETE FROM quarantine WHERE projection = %s", (projection.name,))
+        connection.execute(
+            "UPDATE quarantine SET projection = %s WHERE projection = %s",
+            (projection.name, projection.candidate),
+        )
         connection.execute(
             "UPDATE projections SET watermark = %s, fold_version = %s, updated_at = now() WHERE name = %s",
             (until, folding.version, projection.name),
@@ -89,56 +93,4 @@ def promote(
         fold_version=folding.version,
         watermark=until,
         seconds=time.monotonic() - started,
-    )
-
-
-def _apply_difference(connection: Connection, projection: Projection[Any]) -> tuple[int, int, int]:
-    """Make the live table equal to the candidate, touching only rows that differ.
-
-    An order in quarantine has no row in the candidate; it keeps the one it has.
-    """
-    names = {
-        "live": sql.Identifier(projection.name),
-        "candidate": sql.Identifier(projection.candidate),
-        "columns": column_list(projection),
-        "live_columns": sql.SQL(", ").join(sql.Identifier("o", column) for column in projection.columns),
-        "new_columns": sql.SQL(", ").join(sql.Identifier("c", column) for column in projection.columns),
-        "assignments": sql.SQL(", ").join(
-            sql.SQL("{0} = c.{0}").format(sql.Identifier(column)) for column in projection.columns
-        ),
-    }
-    gone = connection.execute(
-        sql.SQL(
-            "DELETE FROM {live} o WHERE NOT EXISTS (SELECT FROM {candidate} c WHERE c.order_id = o.order_id) "
-            "AND NOT EXISTS (SELECT FROM quarantine q WHERE q.projection = %s AND q.order_id = o.order_id)"
-        ).format(**names),
-        (projection.candidate,),
-    ).rowcount
-    changed = connection.execute(
-        sql.SQL(
-            "UPDATE {live} o SET {assignments} FROM {candidate} c WHERE c.order_id = o.order_id "
-            "AND ({live_columns}) IS DISTINCT FROM ({new_columns})"
-        ).format(**names)
-    ).rowcount
-    added = connection.execute(
-        sql.SQL(
-            "INSERT INTO {live} ({columns}) SELECT {new_columns} FROM {candidate} c "
-            "WHERE NOT EXISTS (SELECT FROM {live} o WHERE o.order_id = c.order_id)"
-        ).format(**names)
-    ).rowcount
-    return added, changed, gone
-
-
-def _take_over_quarantine(connection: Connection, projection: Projection[Any], old_version: str) -> None:
-    """The candidate's quarantine becomes the live one; the rows that were kept say whose rules made them."""
-    connection.execute("DELETE FROM quarantine WHERE projection = %s", (projection.name,))
-    connection.execute(
-        sql.SQL(
-            "UPDATE {} SET fold_version = %s WHERE fold_version IS NULL "
-            "AND order_id IN (SELECT order_id FROM quarantine WHERE projection = %s)"
-        ).format(sql.Identifier(projection.name)),
-        (old_version, projection.candidate),
-    )
-    connection.execute(
-        "UPDATE quarantine SET projection = %s WHERE projection = %s", (projection.name, projection.candidate)
     )

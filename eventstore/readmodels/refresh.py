@@ -10,10 +10,10 @@ from psycopg import sql
 from eventstore.log.connection import Connection
 from eventstore.log.feed import has_events_after, horizon, publish_horizon
 from eventstore.readmodels.events import events_between
-from eventstore.readmodels.fold import Target, fold_into, refold
+from eventstore.readmodels.fold import Target, refold
 from eventstore.readmodels.lag import Lag, lag_of
 from eventstore.readmodels.projection import ORDERS, Projection
-from eventstore.readmodels.quarantine import quarantined
+from eventstore.readmodels.quarantine import to_be_tried
 from eventstore.readmodels.watermark import Standing, advance, lock, register, watermark
 
 _CHUNK = 20_000
@@ -53,8 +53,8 @@ def refresh(connection: Connection, projection: Projection[Any] = ORDERS) -> Ref
                 standing = lock(connection, projection)
                 chunk = events_between(connection, standing.watermark, until, _CHUNK)
                 if chunk:
-                    fold = projection.layout.fold_into if projection.layout else fold_into
-                    folded = fold(connection, live(projection, standing), chunk)
+                    target = live(projection, standing)
+                    folded = target.layout.fold_into(connection, target, chunk)
                     advance(connection, projection, chunk[-1].id)
                     events, rows = events + len(chunk), rows + folded.rows
                     refolded += folded.refolded
@@ -86,11 +86,12 @@ def _heal(connection: Connection, projection: Projection[Any]) -> int:
     with connection.transaction():
         standing = lock(connection, projection)
         target = live(projection, standing)
-        orders = quarantined(connection, projection.name)
+        tried = to_be_tried(connection, projection.name)
+        rows = refold(connection, target, tried, standing.watermark, only_changed=True)
         if "unknown_events" in projection.columns:
-            orders |= _with_learned_events(connection, target)
-        fold_again = projection.layout.refold if projection.layout else refold
-        return fold_again(connection, target, list(orders), standing.watermark) if orders else 0
+            learned = _with_learned_events(connection, target).difference(tried)
+            rows += refold(connection, target, list(learned), standing.watermark)
+        return rows
 
 
 def _with_learned_events(connection: Connection, target: Target) -> set[UUID]:

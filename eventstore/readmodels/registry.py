@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from eventstore.domain.shown import shown
 from eventstore.readmodels.history import HISTORY
 from eventstore.readmodels.projection import ORDERS, Projection
 
@@ -14,4 +15,4 @@ def projection_named(name: str) -> Projection[Any]:
         if projection.name == name:
             return projection
     known = ", ".join(projection.name for projection in PROJECTIONS)
-    raise ValueError(f"there is no projection {name!r}; there are {known}")
+    raise ValueError(f"there is no projection {shown(name)}; there are {known}")

@@ -4,7 +4,8 @@ Readers of the live table notice nothing. A bucket commits by itself, so a repla
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -12,17 +13,19 @@ from uuid import UUID
 import msgspec
 from psycopg import sql
 
-from eventstore.domain.folding import Folding
+from eventstore.domain.folding import Failure, Folding, advance
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import PROJECTION_LOCK, Connection, sibling
 from eventstore.log.feed import horizon, publish_horizon
 from eventstore.readmodels.copying import copy_rows
 from eventstore.readmodels.events import events_of_bucket
-from eventstore.readmodels.fold import fold_orders
+from eventstore.readmodels.fold import Outcome, Target, write_outcomes
 from eventstore.readmodels.projection import BUCKETS, ORDERS, Projection
-from eventstore.readmodels.quarantine import Poisoned, quarantine
+from eventstore.readmodels.quarantine import quarantine
+from eventstore.readmodels.refusals import refusal
 
 _REPORT_EVERY = 2_000
+_BATCH = 5_000
 
 
 class BucketReplayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +34,7 @@ class BucketReplayed(msgspec.Struct, frozen=True, kw_only=True):
     bucket: int
     events: int
     rows: int
-    quarantined: int  #: orders set aside because the rules fail on one of their events
+    quarantined: int  #: orders set aside because one of their events cannot be folded, or written
     watermark: UUID  #: the bucket holds all events up to this id
     seconds: float
 
@@ -56,7 +59,6 @@ def replay_bucket(
     started = time.monotonic()
     folding = folding or projection.current
     counted = _Counter(on_progress)
-    poisoned: list[Poisoned] = []
     with connection.transaction():
         connection.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))",
@@ -73,16 +75,12 @@ def replay_bucket(
         with sibling(connection) as source:
             publish_horizon(source)
             until = horizon(source)
+            target = Target(projection, projection.candidate_bucket(bucket), folding)
             events = counted(events_of_bucket(source, bucket, until))
-            rows_of = projection.layout.rows_of if projection.layout else _rows_of
-            folded = rows_of(projection, folding, events)
-            rows = copy_rows(
-                connection,
-                projection.candidate_bucket(bucket),
-                projection.table_columns,
-                _set_aside(folded, poisoned),
+            rows, failures = _write(
+                connection, target, target.layout.outcomes(target, events, advance), until
             )
-        quarantine(connection, projection.candidate, poisoned)
+        quarantine(connection, projection.candidate, failures)
         connection.execute(
             "INSERT INTO replay_buckets (projection, bucket, fold_version, watermark, events, rows, held) "
             "VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -92,25 +90,55 @@ def replay_bucket(
         bucket=bucket,
         events=counted.events,
         rows=rows,
-        quarantined=len(poisoned),
+        quarantined=len(failures),
         watermark=until,
         seconds=time.monotonic() - started,
     )
 
 
-def _rows_of(
-    projection: Projection[Any], folding: Folding, events: Iterable[FoldEvent]
-) -> Iterator[Sequence[Any] | Poisoned]:
-    for state in fold_orders(projection, folding, events):
-        yield state if isinstance(state, Poisoned) else msgspec.structs.astuple(state)
+def _write(
+    connection: Connection, target: Target, outcomes: Iterator[Outcome], until: UUID
+) -> tuple[int, list[Failure]]:
+    """Copy the rows while they are being folded. A batch with one that is refused is written apart."""
+    rows, failures = 0, []
+    done = False
+    while not done:
+        batch = _Batch(islice(outcomes, _BATCH))
+        try:
+            with connection.transaction():
+                rows += _copy(connection, target, batch)
+            failures += [outcome.failure for outcome in batch.outcomes if outcome.failure]
+        except Exception as error:
+            if batch.is_broken or refusal(error) is None:
+                raise
+            copy = partial(_copy, connection, target)
+            written, stopped = write_outcomes(connection, target, batch.outcomes, until, copy)
+            rows, failures = rows + written, failures + stopped
+        done = not batch.outcomes
+    return rows, failures
 
 
-def _set_aside(rows: Iterable[Sequence[Any] | Poisoned], poisoned: list[Poisoned]) -> Iterator[Sequence[Any]]:
-    for row in rows:
-        if isinstance(row, Poisoned):
-            poisoned.append(row)
-        else:
-            yield row
+def _copy(connection: Connection, target: Target, outcomes: Iterable[Outcome]) -> int:
+    kept = (each for outcome in outcomes for each in outcome.kept)
+    return copy_rows(connection, target.table, target.projection.table_columns, kept, target.layout.row)
+
+
+class _Batch:
+    """Outcomes as they pass, kept for a second attempt."""
+
+    def __init__(self, outcomes: Iterator[Outcome]) -> None:
+        self.outcomes: list[Outcome] = []
+        self.is_broken = False  #: whether there was an error where the outcomes come from
+        self._source = outcomes
+
+    def __iter__(self) -> Iterator[Outcome]:
+        try:
+            for outcome in self._source:
+                self.outcomes.append(outcome)
+                yield outcome
+        except Exception:
+            self.is_broken = True
+            raise
 
 
 class _Counter:

@@ -54,7 +54,7 @@ def upsert_states(
         )
     )
     connection.execute(sql.SQL("TRUNCATE {}").format(staging))
-    copy_rows(connection, folded, projection.columns, map(msgspec.structs.astuple, states))
+    copy_rows(connection, folded, projection.columns, states, msgspec.structs.astuple)
     assignments = sql.SQL(", ").join(
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column))
         for column in projection.columns
@@ -67,8 +67,45 @@ def upsert_states(
     ).rowcount
 
 
-def mark_rows(states: Iterable[Any], mark: str | None) -> Iterable[Any]:
-    """The states with ``fold_version`` as their rows are to say it."""
-    if mark is None:
-        return states
-    return (msgspec.structs.replace(state, fold_version=mark) for state in states)
+def delete_rows(connection: Connection, table: str, order_ids: list[UUID]) -> int:
+    """Delete all rows of the given orders; returns how many."""
+    if not order_ids:
+        return 0
+    return connection.execute(
+        sql.SQL("DELETE FROM {} WHERE order_id = ANY(%s)").format(sql.Identifier(table)), (order_ids,)
+    ).rowcount
+
+
+def apply_difference(connection: Connection, projection: Projection[Any]) -> tuple[int, int, int]:
+    """Make the live table equal to the candidate, touching only rows that differ; a row per order in both.
+
+    Returns the rows added, changed and gone.
+    """
+    names = {
+        "live": sql.Identifier(projection.name),
+        "candidate": sql.Identifier(projection.candidate),
+        "columns": column_list(projection),
+        "live_columns": sql.SQL(", ").join(sql.Identifier("o", column) for column in projection.columns),
+        "new_columns": sql.SQL(", ").join(sql.Identifier("c", column) for column in projection.columns),
+        "assignments": sql.SQL(", ").join(
+            sql.SQL("{0} = c.{0}").format(sql.Identifier(column)) for column in projection.columns
+        ),
+    }
+    gone = connection.execute(
+        sql.SQL(
+            "DELETE FROM {live} o WHERE NOT EXISTS (SELECT FROM {candidate} c WHERE c.order_id = o.order_id)"
+        ).format(**names)
+    ).rowcount
+    changed = connection.execute(
+        sql.SQL(
+            "UPDATE {live} o SET {assignments} FROM {candidate} c WHERE c.order_id = o.order_id "
+            "AND ({live_columns}) IS DISTINCT FROM ({new_columns})"
+        ).format(**names)
+    ).rowcount
+    added = connection.execute(
+        sql.SQL(
+            "INSERT INTO {live} ({columns}) SELECT {new_columns} FROM {candidate} c "
+            "WHERE NOT EXISTS (SELECT FROM {live} o WHERE o.order_id = c.order_id)"
+        ).format(**names)
+    ).rowcount
+    return added, changed, gone

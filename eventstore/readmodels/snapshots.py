@@ -17,16 +17,19 @@ from uuid import UUID
 import msgspec
 
 from eventstore.domain.days import (
-    BEGINNING_OF_TIME_MS,
     CHECKPOINT_EVERY,
     LAST_VERSION,
     end_of_day_ms,
     start_of_day_ms,
 )
 from eventstore.domain.folding import Folding
+from eventstore.domain.recorded import BEGINNING_OF_TIME_MS
 from eventstore.log.connection import Connection
 from eventstore.log.feed import BEGINNING, horizon, publish_horizon
-from eventstore.readmodels.quarantine import quarantined
+from eventstore.readmodels.events import events_of
+from eventstore.readmodels.fold import Target, fold_orders
+from eventstore.readmodels.projection import ORDERS
+from eventstore.readmodels.quarantine import stops, to_be_tried
 from eventstore.readmodels.refolding import SNAPSHOTS, delete_superseded, list_orders, refold
 from eventstore.readmodels.rules import rules_in_force
 
@@ -73,7 +76,7 @@ def build_snapshots(connection: Connection, first_day: date, last_day: date) -> 
             rules,
         )
         connection.execute("DELETE FROM order_snapshots WHERE day BETWEEN %s AND %s", (first_day, last_day))
-        rows = refold(
+        rows, _ = refold(
             connection,
             rules,
             until=standing.watermark,
@@ -160,9 +163,9 @@ def _heal(connection: Connection) -> tuple[int, int]:
     with connection.transaction():
         standing, rules = _lock(connection), rules_in_force(connection)
         changed = standing.fold_version != rules.version
-        again = (
-            None if changed else quarantined(connection, SNAPSHOTS) | _with_learned_events(connection, rules)
-        )
+        again = None
+        if not changed:
+            again = _changed(connection, standing, rules) | _with_learned_events(connection, rules)
         if again == set():
             return 0, 0
         orders = list_orders(
@@ -177,11 +180,6 @@ def _heal(connection: Connection) -> tuple[int, int]:
             },
             rules,
         )
-        connection.execute(
-            "DELETE FROM quarantine WHERE projection = %s "
-            "AND order_id IN (SELECT refold_id FROM orders_to_refold)",
-            (SNAPSHOTS,),
-        )
         rows = _refold_listed(connection, rules, until=standing.watermark)
         if changed:
             _register_days(connection, _built_days(connection), rules)
@@ -189,6 +187,17 @@ def _heal(connection: Connection) -> tuple[int, int]:
                 "UPDATE projections SET fold_version = %s WHERE name = %s", (rules.version, SNAPSHOTS)
             )
     return orders, rows
+
+
+def _changed(connection: Connection, standing: _Standing, rules: Folding) -> set[UUID]:
+    """The orders in quarantine that do not stop any more at the event that they stopped at."""
+    tried = to_be_tried(connection, SNAPSHOTS)
+    stopped = stops(connection, SNAPSHOTS, tried)
+    events = events_of(connection, tried, standing.watermark) if tried else ()
+    for order_id, _, failure in fold_orders(Target(ORDERS, ORDERS.name, rules), events):
+        if failure and stopped[order_id] == (failure.at, failure.version):
+            del stopped[order_id]
+    return set(stopped)
 
 
 def _with_learned_events(connection: Connection, rules: Folding) -> set[UUID]:
@@ -215,18 +224,28 @@ def _list_changed(connection: Connection, after: UUID, until: UUID, rules: Foldi
     return list_orders(
         connection,
         """
-        SELECT order_id, from_at, %(last_version)s::int FROM (
+        SELECT news.order_id, CASE WHEN q.order_id IS NULL THEN from_at ELSE %(beginning)s END,
+               %(last_version)s::int
+          FROM (
             SELECT order_id, min(created_at) AS from_at,
                    bool_or(version %% %(every)s = 0) AS has_grown,
                    bool_or(business_day(created_at) IN (SELECT day FROM order_snapshot_days)) AS in_built_day
               FROM order_events WHERE id > %(after)s AND id <= %(until)s GROUP BY order_id) news
-         WHERE has_grown OR in_built_day
+          LEFT JOIN quarantine q ON q.projection = %(name)s AND q.order_id = news.order_id
+         WHERE has_grown OR in_built_day OR q.order_id IS NOT NULL
             OR EXISTS (SELECT FROM order_snapshots s
                         WHERE s.order_id = news.order_id AND s.day >= business_day(from_at))
             OR EXISTS (SELECT FROM order_checkpoints c
                         WHERE c.order_id = news.order_id AND c.until_at > from_at)
         """,
-        {"after": after, "until": until, "every": CHECKPOINT_EVERY, "last_version": LAST_VERSION},
+        {
+            "name": SNAPSHOTS,
+            "after": after,
+            "until": until,
+            "every": CHECKPOINT_EVERY,
+            "beginning": BEGINNING_OF_TIME_MS,
+            "last_version": LAST_VERSION,
+        },
         rules,
     )
 
@@ -234,7 +253,15 @@ def _list_changed(connection: Connection, after: UUID, until: UUID, rules: Foldi
 def _refold_listed(connection: Connection, rules: Folding, until: UUID) -> int:
     """Put the listed orders' snapshots and checkpoints in order; returns the snapshots written."""
     delete_superseded(connection)
-    return refold(connection, rules, until=until, days=_built_days(connection), every=CHECKPOINT_EVERY)
+    rows, failures = refold(
+        connection, rules, until=until, days=_built_days(connection), every=CHECKPOINT_EVERY
+    )
+    connection.execute(
+        "DELETE FROM quarantine WHERE projection = %s "
+        "AND order_id IN (SELECT refold_id FROM orders_to_refold) AND NOT order_id = ANY(%s)",
+        (SNAPSHOTS, [failure.order_id for failure in failures]),
+    )
+    return rows
 
 
 def _built_days(connection: Connection) -> set[date]:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from psycopg import sql
 
-from eventstore.domain.days import BEGINNING_OF_TIME_MS
 from eventstore.domain.order import OrderState
+from eventstore.domain.recorded import BEGINNING_OF_TIME_MS
 from eventstore.readmodels.projection import ORDERS
 from eventstore.readmodels.rows import state_of
 

@@ -1,16 +1,18 @@
 """The state of one order on both time axes: what was true at a moment, as it was known at another."""
 
 from collections.abc import Iterable
+from copy import deepcopy
 from datetime import datetime
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import sql
 
-from eventstore.domain.days import CHECKPOINT_EVERY, END_OF_TIME_MS, LAST_VERSION
-from eventstore.domain.folding import Folding, advance
+from eventstore.domain.days import CHECKPOINT_EVERY, LAST_VERSION
+from eventstore.domain.folding import Failure, Folding, S, fold_prefix
 from eventstore.domain.order import OrderState
-from eventstore.domain.recorded import FoldEvent, fold_order, to_ms
+from eventstore.domain.recorded import END_OF_TIME_MS, FoldEvent, fold_order, to_ms
 from eventstore.log.connection import Connection
 from eventstore.log.errors import EventStoreError
 from eventstore.readmodels.events import FOLD_JSON, events_in
@@ -31,11 +33,15 @@ class UnknownVersionError(EventStoreError):
 class UnfoldableEventError(EventStoreError):
     """The rules fail on an event of the order. States before it can be asked for."""
 
-    def __init__(self, event: FoldEvent, error: Exception) -> None:
+    def __init__(self, failure: Failure, state: Any | None) -> None:
         super().__init__(
-            f"the rules fail on version {event.version} of order {event.order_id}, {event.event_type}: "
-            f"{type(error).__name__}: {error}"
+            f"the rules fail on version {failure.version} of order {failure.order_id}, {failure.event_type}: "
+            f"{failure.error}"
         )
+        self.order_id = failure.order_id
+        self.version = failure.version
+        self.event_type = failure.event_type
+        self.state = state  #: before it, None where there is none
 
 
 def state(
@@ -57,13 +63,20 @@ def state(
     until_ms = END_OF_TIME_MS if at is None else to_ms(at)
     limits = _limits(connection, order_id, known, version)
     start = _start(connection, order_id, limits, until_ms)
-    found = start.state
-    for event in _tail(connection, order_id, start, until_ms, limits.last):
-        try:
-            advance(limits.rules, found, event)
-        except Exception as error:
-            raise UnfoldableEventError(event, error) from error
-    return found if found.version else None
+    tail = _tail(connection, order_id, start, until_ms, limits.last)
+    return folded_or_raise(limits.rules, start.state, tail)
+
+
+def folded_or_raise(folding: Folding, start: S, events: Iterable[FoldEvent]) -> S | None:
+    """The state after ``events``, given in the order of the fold; None where there never was one.
+
+    Raises UnfoldableEventError, with the state before it, for the first event that fails.
+    """
+    found, _, failure = fold_prefix(folding, partial(deepcopy, start), events)
+    state = found if found.version else None
+    if failure:
+        raise UnfoldableEventError(failure, state)
+    return state
 
 
 class _Limits(NamedTuple):

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from eventstore.server.errors import ServerError
 
 VERSION = 18
@@ -84,6 +86,16 @@ def launch(data: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
         start_new_session=True,
         **_as_owner_of(data),
     )
+
+
+def processes(data: Path) -> list[psutil.Process]:
+    """The processes of servers of this folder; those too whose server is dead."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.name().startswith("postgres") and Path(process.cwd()) == data:
+                found.append(process)
+    return found
 
 
 def socket_lock_file(data: Path) -> Path:

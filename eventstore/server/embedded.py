@@ -4,14 +4,16 @@ It listens on a Unix socket only, outlives the process that started it, and stop
 runs is found out by connecting: a pid file may be left from a crash and name a process of somebody else.
 """
 
+import errno
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,11 +27,15 @@ from eventstore.server.databases import ensure_database
 from eventstore.server.errors import ServerError
 
 DATABASE = "eventstore"
+LOG_BYTES = 10 * 2**20
 
-_LINGERING_S = 30  # processes of a killed server may take this long to notice and leave
+_LINGERING_S = 30  # processes of a killed server may take this long to leave
+_ASKED_S, _FORCED_S = 3, 8  # … without being told to, and without being made to
 _SLOW_START_S = 10
 _SLOW_STOP_S = 300
+_LEAST_FREE = 2**20
 _POLL_S = 0.02
+_RETRY_S = 0.1
 
 _log = logging.getLogger(__name__)
 _started: list[subprocess.Popen[bytes]] = []  # a lost handle could neither be reaped nor kept quiet
@@ -42,6 +48,7 @@ def start(home: Path) -> str:
     crash it waits for the recovery, however long that takes.
     """
     data = _data(home)
+    bound_log(home)
     if _state(data, DATABASE) != "accepting":
         with _exclusive(home) as lock:
             cluster.create(data, lock)
@@ -54,8 +61,10 @@ def stop(home: Path) -> bool:
     """Stop the server of ``home``; False if none runs. Open transactions are rolled back."""
     data = _data(home)
     if _postmaster(data) is None:
+        _note_stop(data)
         return False
     with _exclusive(home):
+        _note_stop(data)
         postmaster = _postmaster(data)
         if postmaster is None or not postmaster.is_alive():
             return False
@@ -74,6 +83,43 @@ def stop(home: Path) -> bool:
 def is_running(home: Path) -> bool:
     """Whether the server of ``home`` answers."""
     return _state(_data(home), "postgres") == "accepting"
+
+
+def last_stop(home: Path) -> int:
+    """Changes with every ``stop()``: who finds the server gone can tell a wish from an accident."""
+    try:
+        return _stop_file(_data(home)).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def bound_log(home: Path) -> None:
+    """Keep the server's log, and the part before, at about LOG_BYTES each. The server goes on writing."""
+    log = _log_file(_data(home))
+    with suppress(OSError, ServerError):
+        if log.stat().st_size > LOG_BYTES:
+            with _exclusive(home):
+                _bound(log)
+
+
+def _bound(log: Path) -> None:
+    """Copied and emptied, not renamed: the server holds the file open and appends to it."""
+    if not log.exists() or log.stat().st_size <= LOG_BYTES:
+        return
+    old = log.with_suffix(".log.1")
+    with suppress(OSError):  # on a full disk: emptying is what helps
+        shutil.copyfile(log, old)
+    os.truncate(log, 0)
+
+
+def _note_stop(data: Path) -> None:
+    if data.exists():
+        with suppress(OSError):
+            _stop_file(data).touch()
+
+
+def _stop_file(data: Path) -> Path:
+    return data.with_name("postgres.stopped")
 
 
 def _data(home: Path) -> Path:
@@ -175,6 +221,7 @@ def _start_and_wait(data: Path) -> None:
         if state == "absent" and (process is None or process.poll() is not None):
             if process is not None:
                 _check_worth_retrying(data, log_start, waited)
+                time.sleep(_RETRY_S)
             log_start = _log_file(data).stat().st_size if _log_file(data).exists() else 0
             process = _launch(data)
         if waited > _SLOW_START_S and not told:
@@ -186,6 +233,7 @@ def _start_and_wait(data: Path) -> None:
 def _launch(data: Path) -> subprocess.Popen[bytes]:
     _drop_stale_lock_files(data)
     try:
+        _bound(_log_file(data))
         with _log_file(data).open("ab") as log:
             process = cluster.launch(data, log)
     except OSError as error:
@@ -212,8 +260,28 @@ def _check_worth_retrying(data: Path, log_start: int, waited: float) -> None:
         lines = log.read().decode(errors="replace").splitlines()
     lingering = any("still in use" in line or "already exists" in line for line in lines)
     if lingering and waited < _LINGERING_S:
+        _end_what_lingers(data, waited)
         return
     reasons = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
+    is_full = shutil.disk_usage(data).free < _LEAST_FREE and not reasons
+    if is_full or any(os.strerror(errno.ENOSPC) in line for line in lines):
+        reasons = ["the disk is full"]
     reason = reasons[-1] if reasons else "it said nothing"
+    if "contains errors" in reason:  # the line before says which
+        reason = "; ".join(line.partition("LOG:")[2].strip() for line in lines if "LOG:" in line) or reason
     advice = "an old server process still uses the folder: end it" if lingering else f"see {_log_file(data)}"
     raise ServerError(f"PostgreSQL did not start in {data}: {reason} ({advice})")
+
+
+def _end_what_lingers(data: Path, waited: float) -> None:
+    """Processes of a dead server that do not see its death: a long statement, or one that was suspended.
+
+    Nobody could connect while they last. To end them loses nothing: who is told to stop rolls back, and after
+    a server that was killed the next one recovers from the log whatever became of its processes.
+    """
+    postmaster = _postmaster(data)
+    if waited < _ASKED_S or (postmaster is not None and postmaster.is_alive()):
+        return
+    for process in cluster.processes(data):
+        with suppress(psutil.Error):
+            process.send_signal(signal.SIGKILL if waited > _FORCED_S else signal.SIGTERM)

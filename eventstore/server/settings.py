@@ -34,6 +34,11 @@ def database_url() -> str:
     return checked(url) if url else embedded.start(home())
 
 
+def embedded_home() -> Path | None:
+    """The home of the embedded PostgreSQL, or None where DATABASE_URL names a server that is not ours."""
+    return None if os.environ.get("DATABASE_URL", "").strip() else home()
+
+
 def dagster_database_url(url: str) -> str:
     """Dagster's own database beside the one at ``url``. A plain "dagster" could be another team's."""
     return with_database(url, f"{database_name(url)}_dagster")

@@ -53,8 +53,9 @@ class OrdersView(PostgresTrackingRecorder):
                 event.originator_id,
                 event.originator_version,
                 event.event_type,
-                msgspec.Raw(event.data.encode()),
                 event.created_at,
+                None,
+                msgspec.Raw(event.data.encode()),
             )
             advance(ORDERS.current, state, recorded)
             cursor.execute(

@@ -38,12 +38,12 @@ def test_append_at_another_version_than_expected_fails_and_names_it(cli: Cli) ->
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["OrderPayed", PAID], "unknown event type 'OrderPayed'; known: OrderCreated"),
+        (["OrderPayed", PAID], 'unknown event type "OrderPayed"; known: OrderCreated'),
         (["OrderPaid", "{"], "OrderPaid"),
         (["OrderPaid", "[]"], "Expected `object`"),
         (["OrderPaid", '{"amount": 12.5, "currency": "EUR"}'], "amount"),
         (["OrderPaid", '{"amount": "12.345", "currency": "EUR"}'], "DECIMAL(10,2)"),
-        (["OrderPaid", PAID, "--at", "someday"], "'someday' is not a time"),
+        (["OrderPaid", PAID, "--at", "someday"], '"someday" is not a time'),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_exit_2(cli: Cli, arguments: list[str], says: str) -> None:

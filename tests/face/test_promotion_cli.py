@@ -80,7 +80,7 @@ def test_what_cannot_be_promoted_or_rolled_back_says_what_to_do(cli: Cli) -> Non
     assert (several.code, several.err.count("\n")) == (2, 1)
     assert "several rows per order" in several.err
     for command in ("replay", "promote", "rollback"):
-        assert "there is no projection 'order'; there are orders, order_history" in cli(command, "order").err
+        assert 'there is no projection "order"; there are orders, order_history' in cli(command, "order").err
 
 
 def test_each_projection_has_its_own_promotion_policy(cli: Cli) -> None:

@@ -95,9 +95,9 @@ def test_in_a_pipe_a_field_is_one_line_however_long(cli: Cli, store: Store) -> N
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--at", "someday"), "'someday' is not a time: give ISO 8601"),
-        (("--at", "2026-02-30"), "'2026-02-30' is not a time"),
-        (("--known", "03/04/2026"), "'03/04/2026' is not a time"),
+        (("--at", "someday"), '"someday" is not a time: give ISO 8601'),
+        (("--at", "2026-02-30"), '"2026-02-30" is not a time'),
+        (("--known", "03/04/2026"), '"03/04/2026" is not a time'),
         (("--version", 4), "has no version 4: its versions are 1 to 3"),
         (("--version", 0), "has no version 0: its versions are 1 to 3"),
         (
@@ -148,5 +148,5 @@ def test_the_python_api_answers_the_same(store: Store, order: UUID) -> None:
     assert store.state(uuid4()) is None
     with pytest.raises(UnknownVersionError, match="has no version 9: its versions are 1 to 3"):
         store.state(order, version=9)
-    with pytest.raises(ValueError, match="'order-1' is not a UUID"):
+    with pytest.raises(ValueError, match='"order-1" is not a UUID'):
         store.state("order-1")

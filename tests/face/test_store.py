@@ -132,7 +132,7 @@ def test_a_wrong_field_is_refused_and_nothing_is_appended(store: Store) -> None:
 
 
 def test_an_order_id_that_is_no_uuid_is_named(store: Store) -> None:
-    with pytest.raises(ValueError, match="'order-1' is not a UUID"):
+    with pytest.raises(ValueError, match='"order-1" is not a UUID'):
         store.current("order-1")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from eventstore.ingestion.files import expand, files_waiting
-from eventstore.ingestion.load import ingest
+from eventstore.ingestion.files import expand
+from eventstore.ingestion.load import files_waiting, ingest
 
 Connection = psycopg.Connection[Any]
 
@@ -91,11 +91,11 @@ def test_names_that_are_no_utf8_do_no_harm(connection: Connection, tmp_path: Pat
     except OSError:
         pytest.skip("this file system has no such names")
     os.utime(path, (0, 0))
-    assert files_waiting(connection, tmp_path) == [path]
+    assert files_waiting(connection, tmp_path) == []  # two such names can look the same in a table
     assert ingest(connection, [path]).rejected == 1
-    assert files_waiting(connection, tmp_path) == []
+    assert ingest(connection, [tmp_path]).rejected == 1
 
 
 def test_each_path_is_expanded_once(tmp_path: Path, drop: Callable[..., Path]) -> None:
     path = drop("a.ndjson")
-    assert expand([path, tmp_path, path]) == [path]
+    assert [found.path for found in expand([path, tmp_path, path]).files] == [path]

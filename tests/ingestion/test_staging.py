@@ -14,7 +14,7 @@ from psycopg import sql
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.ingestion import load
-from eventstore.ingestion.files import files_waiting
+from eventstore.ingestion.landing import files_waiting
 from eventstore.ingestion.load import ingest
 from eventstore.ingestion.rejects import retry as retry_rejects
 from eventstore.log.append import append_json

@@ -1,5 +1,7 @@
 """The assets and their checks in a run, on a real database."""
 
+import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,54 @@ def test_a_file_that_stays_in_the_landing_folder_warns(
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert found.metadata["files"].value == ["left.ndjson"]
     assert check(run_job("ingest"), "files_left").passed
+
+
+def test_files_that_failed_are_damaged_or_are_left_alone_are_named_by_a_check(
+    run_job: Run,
+    home: Path,
+    drop: Callable[..., Path],
+    event_line: Line,
+    connection: psycopg.Connection[Any],
+) -> None:
+    drop("good.ndjson", event_line("OrderCreated"))
+    (home / "landing" / "dangling.ndjson").symlink_to("nothing")
+    drop("bad.ndjson", event_line("OrderCreated"))
+    damaged = gzip.compress(event_line("OrderCreated").encode())[:-9]
+    (home / "landing" / "damaged.ndjson").write_bytes(damaged)
+    os.utime(home / "landing" / "damaged.ndjson", (1, 1))
+    connection.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'not this one'; END $$;"
+        "CREATE TRIGGER refuse BEFORE INSERT ON ingested_files FOR EACH ROW "
+        "WHEN (NEW.file LIKE '%/bad.ndjson') EXECUTE FUNCTION refuse()"
+    )
+    done = run_job("ingest")
+    assert done.success
+    found = check(done, "files_left")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    tables = {
+        name: [record.data for record in found.metadata[name].value.records]  # type: ignore[union-attr]
+        for name in ("failed_files", "damaged_files", "skipped_names")
+    }
+    [failed], [broken], [skipped] = tables.values()
+    assert failed["file"] == str(home / "landing" / "bad.ndjson")
+    assert (failed["attempts"], failed["last_error"]) == (1, "RaiseException: not this one")
+    assert failed["next_try_at"]
+    assert broken["file"] == str(home / "landing" / "damaged.ndjson")
+    assert str(broken["reason"]).startswith("truncated_gzip: ")
+    assert skipped == {
+        "file": str(home / "landing" / "dangling.ndjson"),
+        "reason": "a link that leads nowhere",
+    }
+
+
+def test_a_configured_path_that_is_not_there_is_one_sentence(run_job: Run, home: Path) -> None:
+    config = dg.RunConfig(ops={"order_events": {"config": {"paths": [str(home / "missing.ndjson")]}}})
+    failed = run_job("ingest", run_config=config, raise_on_error=False)
+    [event] = [event for event in failed.all_events if event.is_step_failure]
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert str(failure.description).endswith("missing.ndjson: no such file or folder")
 
 
 def test_rows_folded_by_older_rules_fail_a_check(

@@ -1,7 +1,7 @@
 """When runs are asked for, and when not."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import dagster as dg
 import psycopg
 import pytest
 
+from eventstore.ingestion import landing
 from pipelines.resources import EventStore
 from pipelines.schedules import orders_every_minute
 from pipelines.sensors import landing_files
@@ -25,10 +26,36 @@ def tick(database_url: str) -> Callable[[], Any]:
 
 
 @pytest.fixture
-def look(database_url: str) -> Callable[[], list[Any]]:
-    """What the sensor answers now."""
-    context_of = dg.build_sensor_context
-    return lambda: list(landing_files(context_of(resources={"store": EventStore(url=database_url)})))  # type: ignore[arg-type]
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def look(database_url: str, instance: dg.DagsterInstance) -> Callable[[], list[Any]]:
+    """What the sensor answers now; the cursor goes on from look to look."""
+    cursor: str | None = None
+
+    def tick() -> list[Any]:
+        nonlocal cursor
+        store = EventStore(url=database_url)
+        context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"store": store})
+        answer = list(landing_files(context))  # type: ignore[arg-type]
+        cursor = context.cursor
+        return answer
+
+    return tick
+
+
+@pytest.fixture
+def run_of(instance: dg.DagsterInstance, defs: dg.Definitions) -> Callable[..., None]:
+    """A run as the daemon makes it when the sensor asks for one."""
+
+    def make(status: dg.DagsterRunStatus) -> None:
+        job = defs.resolve_job_def("ingest_and_refresh")
+        instance.create_run_for_job(job, status=status, tags={"dagster/sensor_name": "landing_files"})
+
+    return make
 
 
 def test_the_schedule_skips_with_a_reason_while_there_is_no_news(
@@ -61,35 +88,157 @@ def test_the_schedule_runs_for_a_finished_replay_although_there_is_no_new_event(
     assert isinstance(tick(), dg.SkipReason)
 
 
-def test_the_sensor_asks_for_one_run_per_waiting_file(
-    look: Callable[[], list[Any]], run_job: Run, drop: Callable[..., Path], event_line: Line
+def test_one_run_takes_all_files_that_wait(
+    look: Callable[[], list[Any]],
+    run_job: Run,
+    drop: Callable[..., Path],
+    event_line: Line,
+    metadata_of: Callable[..., dict[str, Any]],
 ) -> None:
     [skipped] = look()
     assert isinstance(skipped, dg.SkipReason)
-    one, two = drop("one.ndjson", event_line("OrderCreated")), drop("two.jsonl", event_line("OrderCreated"))
-    requests = look()
-    paths = [request.run_config["ops"]["order_events"]["config"]["paths"] for request in requests]
-    assert sorted(paths) == [[str(one)], [str(two)]]
-    assert len({request.run_key for request in requests}) == 2
-    run_job("ingest_and_refresh", run_config=requests[0].run_config)
-    assert [request.run_key for request in look()] == [requests[1].run_key]
+    paths = [drop(f"{number}.ndjson", event_line("OrderCreated")) for number in range(5)]
+    [request] = look()
+    assert request.tags["eventstore/files"] == "5"
+    done = run_job("ingest_and_refresh", run_config=request.run_config)
+    assert metadata_of(done, "order_events")["files"] == [str(path) for path in paths]
+    assert metadata_of(done, "order_events")["events"] == 5
+    [skipped] = look()
+    assert isinstance(skipped, dg.SkipReason)
 
 
-def test_a_file_keeps_its_run_key_until_it_changes(
+def test_more_files_than_a_run_takes_are_left_to_the_next_run(
+    look: Callable[[], list[Any]],
+    run_job: Run,
+    drop: Callable[..., Path],
+    event_line: Line,
+    metadata_of: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(landing, "RUN_FILES", 2)
+    for number in range(3):
+        drop(f"{number}.ndjson", event_line("OrderCreated"))
+    taken = []
+    for _ in range(2):
+        [request] = look()
+        done = run_job("ingest_and_refresh", run_config=request.run_config)
+        taken.append(len(metadata_of(done, "order_events")["files"]))
+    assert taken == [2, 1]
+    [skipped] = look()
+    assert isinstance(skipped, dg.SkipReason)
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING])
+def test_no_second_run_is_asked_for_before_the_first_has_begun(
+    look: Callable[[], list[Any]],
+    run_of: Callable[..., None],
+    drop: Callable[..., Path],
+    event_line: Line,
+    status: dg.DagsterRunStatus,
+) -> None:
+    drop("a.ndjson", event_line("OrderCreated"))
+    run_of(status)
+    [skipped] = look()
+    assert "on its way" in skipped.skip_message
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE])
+def test_a_run_under_way_or_over_keeps_no_newer_file_from_being_asked_for(
+    look: Callable[[], list[Any]],
+    run_of: Callable[..., None],
+    drop: Callable[..., Path],
+    event_line: Line,
+    status: dg.DagsterRunStatus,
+) -> None:
+    drop("a.ndjson", event_line("OrderCreated"))
+    run_of(status)
+    [request] = look()
+    assert isinstance(request, dg.RunRequest)
+
+
+def test_a_run_key_never_keeps_a_file_from_being_asked_for_again(
     look: Callable[[], list[Any]], drop: Callable[..., Path], event_line: Line
 ) -> None:
-    path = drop("a.ndjson", event_line("OrderCreated"))
-    [first], [same] = look(), look()
-    assert same.run_key == first.run_key
-    stat = path.stat()
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-    [touched] = look()
-    assert touched.run_key != first.run_key
-    with path.open("a") as file:
-        file.write(event_line("OrderCreated") + "\n")
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-    [longer] = look()
-    assert longer.run_key not in {first.run_key, touched.run_key}
+    drop("a.ndjson", event_line("OrderCreated"))
+    for _ in range(3):
+        [request] = look()
+        assert request.run_key is None
+
+
+def test_files_that_a_run_has_taken_are_not_asked_for_again_but_newer_ones_are(
+    look: Callable[[], list[Any]],
+    home: Path,
+    drop: Callable[..., Path],
+    event_line: Line,
+    connection: psycopg.Connection[Any],
+) -> None:
+    drop("a.ndjson", event_line("OrderCreated"))
+    taken, _ = landing.claim(connection, home / "landing")
+    [skipped] = look()
+    assert isinstance(skipped, dg.SkipReason)
+    drop("b.ndjson", event_line("OrderCreated"))
+    [request] = look()
+    assert request.tags["eventstore/files"] == "1"
+    landing.release(connection, taken)
+    [request] = look()
+    assert request.tags["eventstore/files"] == "2"
+
+
+def test_a_file_that_failed_is_asked_for_again_when_its_pause_is_over(
+    look: Callable[[], list[Any]],
+    home: Path,
+    drop: Callable[..., Path],
+    event_line: Line,
+    connection: psycopg.Connection[Any],
+) -> None:
+    drop("a.ndjson", event_line("OrderCreated"))
+    taken, _ = landing.claim(connection, home / "landing")
+    landing.begin(connection, taken, taken.together)
+    connection.execute("UPDATE landing_files SET claimed_until = now()")  # the process was killed
+    [skipped] = look()
+    assert isinstance(skipped, dg.SkipReason)
+    connection.execute("UPDATE landing_files SET next_try_at = now()")
+    [request] = look()
+    assert isinstance(request, dg.RunRequest)
+
+
+def test_names_that_cannot_be_read_are_named_once_and_the_good_file_beside_them_is_taken(
+    look: Callable[[], list[Any]],
+    run_job: Run,
+    home: Path,
+    drop: Callable[..., Path],
+    event_line: Line,
+) -> None:
+    secret = home / "secret.ndjson"
+    secret.write_text("secret")
+    (home / "landing" / "out.ndjson").symlink_to(secret)
+    Path(os.fsdecode(os.fsencode(home) + b"/landing/\xff.ndjson")).write_bytes(b"")
+    [skipped] = look()
+    assert "out.ndjson (a link that leads out of the folder)" in skipped.skip_message
+    assert "\\xff.ndjson (its name is not UTF-8)" in skipped.skip_message
+    assert "\n" not in skipped.skip_message
+    [again] = look()
+    assert "Left alone" not in again.skip_message
+    drop("good.ndjson", event_line("OrderCreated"))
+    [request] = look()
+    assert run_job("ingest_and_refresh", run_config=request.run_config).success
+    [again] = look()
+    assert "Left alone" not in again.skip_message
+    (home / "landing" / "out.ndjson").unlink()
+    look()
+    (home / "landing" / "out.ndjson").symlink_to(secret)
+    [anew] = look()
+    assert "out.ndjson" in anew.skip_message
+    assert "xff" not in anew.skip_message
+
+
+def test_a_tick_without_a_database_fails_with_one_line(home: Path) -> None:
+    away = EventStore(url="postgresql://nobody@127.0.0.1:1/nowhere")
+    with pytest.raises(Exception, match="cannot connect") as raised:
+        list(landing_files(dg.build_sensor_context(resources={"store": away})))  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
 
 
 def test_the_sensor_follows_a_file_into_orders(

@@ -31,7 +31,7 @@ def recorded(facts: list[tuple[str, int, int]]) -> list[FoldEvent]:
     for version, (kind, at, pause) in enumerate(facts, start=1):
         ms += pause
         events.append(
-            FoldEvent(UUID(int=(ms << 80) + version), ORDER, version, kind, msgspec.Raw(DATA[kind]), at)
+            FoldEvent(UUID(int=(ms << 80) + version), ORDER, version, kind, at, None, msgspec.Raw(DATA[kind]))
         )
     return events
 

@@ -286,7 +286,7 @@ def test_a_poison_event_stops_only_its_order_and_a_fix_makes_it_whole(connection
     )
 
 
-def test_a_replay_sets_poisoned_orders_aside_and_keeps_their_rows(connection: Connection) -> None:
+def test_after_a_replay_poisoned_orders_show_what_comes_before_the_poison(connection: Connection) -> None:
     poisoned = append_orders(connection, 2, PAID, SHIPPED)
     append_orders(connection, 3, PAID)
     refresh(connection)
@@ -294,14 +294,16 @@ def test_a_replay_sets_poisoned_orders_aside_and_keeps_their_rows(connection: Co
     replay(connection, newer)
     found = preview(connection, newer)
     assert found is not None
-    assert (found.gone, found.quarantined, found.differences) == (0, 2, 0)
+    assert (found.gone, found.changed, found.quarantined, found.differences) == (0, 2, 2, 2)
     promoted = promote(connection, newer)
     assert promoted is not None
-    assert promoted.gone == 0
-    assert statuses(connection) == {"Shipped": 2, "Paid": 3}
+    assert (promoted.changed, promoted.gone) == (2, 0)
+    assert statuses(connection) == {"Paid": 5}
     assert quarantined(connection, "orders") == set(poisoned)
-    kept = connection.execute("SELECT DISTINCT fold_version FROM orders WHERE status = 'Shipped'").fetchall()
-    assert kept == [("1",)]
+    marked = connection.execute(
+        "SELECT DISTINCT projection, version, event_type, error FROM quarantined_orders"
+    ).fetchall()
+    assert marked == [("orders", 2, "OrderShipped", "version 2, OrderShipped: ZeroDivisionError: poison")]
 
 
 def test_a_reader_in_a_loop_never_sees_a_mixture_of_two_rules(

@@ -16,10 +16,11 @@ from eventstore.face.cli import (
     writing,
 )
 from eventstore.face.cli.app import app
-from eventstore.face.cli.output import complain
+from eventstore.face.cli.output import any_character, close_output, complain
 from eventstore.face.times import UnreadableTimeError
 from eventstore.ingestion.files import InputFileError
 from eventstore.log.errors import EventStoreError
+from eventstore.log.outages import refusal
 from eventstore.server.errors import ServerError
 
 __all__ = [
@@ -35,20 +36,35 @@ __all__ = [
     "writing",
 ]
 
+_FAILED, _MISTAKE, _INTERRUPTED = 1, 2, 130
+
 
 def main() -> None:
-    """Run the command line; a mistake of the user is one line on standard error, never a traceback."""
+    """Run the command line; a mistake or an outage is one line on standard error, never a traceback.
+
+    Exits with 1 for an outage and what else failed, with 2 for a mistake of the user, with 130 for Ctrl-C.
+    """
+    any_character()
+    code = _run()
+    if not close_output():
+        code = code or _FAILED
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         app()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except (InputFileError, PayloadError, UnreadableTimeError) as error:
         complain(str(error))
-        sys.exit(2)
+        return _MISTAKE
     except (EventStoreError, ServerError) as error:
         complain(str(error))
-        sys.exit(1)
-    except psycopg.errors.InsufficientPrivilege as error:
-        complain(f"the database refuses it: {error.diag.message_primary}")
-        sys.exit(1)
-    except psycopg.OperationalError as error:
-        complain(f"the database went away: {str(error).strip()}")
-        sys.exit(1)
+    except psycopg.Error as error:
+        complain(refusal(error))
+    except OSError as error:  # of standard output there is no name
+        complain(f"cannot use {error.filename or 'standard output'}: {error.strerror or error}")
+    return _FAILED

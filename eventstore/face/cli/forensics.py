@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 import typer
 
 from eventstore.domain.forensics import Change, Learned
@@ -72,7 +73,7 @@ def _as_json(entry: Learned) -> dict[str, Any]:
         "source_id": event.source_id,
         "actor": event.metadata.get("actor"),
         "metadata": event.metadata,
-        "data": event.data,
+        "data": event.undecodable.raw if event.undecodable else msgspec.Raw(event.payload),
     }
 
 

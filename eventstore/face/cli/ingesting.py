@@ -8,8 +8,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from eventstore.face.cli.app import Json, app, open_store
-from eventstore.face.cli.output import console, print_fields, print_json, progress_console
+from eventstore.face.cli.output import complain, console, print_fields, print_json, progress_console
 from eventstore.ingestion import load
+from eventstore.ingestion.files import printable
 from eventstore.ingestion.rejects import count_by_reason, list_rejects, retry
 
 _RAW_SHOWN = 200
@@ -28,30 +29,39 @@ def ingest(
         open_store() as store,
         store.connection() as connection,
         Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             console=progress_console,
-            disable=as_json,
+            disable=as_json or not progress_console.is_terminal,
             transient=True,
         ) as progress,
     ):
         task = progress.add_task("reading", total=None)
 
         def report(now: load.Progress) -> None:
-            progress.update(task, description=now.path.name, total=now.size, completed=now.position)
+            progress.update(
+                task, description=printable(now.path.name), total=now.size, completed=now.position
+            )
 
         done = load.ingest(connection, paths, on_progress=report)
-    counts = {
+    not_read = [*done.failed, *done.skipped]
+    counts: dict[str, object] = {
         "read": done.read,
         "appended": done.appended,
         "duplicates": done.duplicates,
         "rejected": done.rejected,
         "rejects_by_reason": done.rejects_by_reason,
     }
+    if not_read and as_json:
+        counts["not_read"] = [each._asdict() for each in not_read]
     print_json(counts) if as_json else print_fields(counts)
     if done.rejected and not as_json:
         console.print("See `eventstore rejects`; after a fix: `eventstore rejects retry`.")
+    for each in not_read:
+        complain(f"not read: {each.file}: {each.reason}")
+    if not_read:
+        raise typer.Exit(1)
 
 
 @rejects_app.callback(invoke_without_command=True)
@@ -91,7 +101,8 @@ def rejects(
         table.add_column(column, overflow="fold", no_wrap=column == "line")
     for reject in found:
         raw = reject.raw[:_RAW_SHOWN].decode(errors="replace")
-        table.add_row(Path(reject.file).name, str(reject.line), reject.reason, reject.detail, raw)
+        texts = (Path(reject.file).name, str(reject.line), reject.reason, reject.detail, raw)
+        table.add_row(*map(printable, texts))
     console.print(table, markup=False)
     print_fields({"waiting": sum(counts.values()), "by_reason": counts})
     console.print("After a fix: `eventstore rejects retry`.")

@@ -1,5 +1,11 @@
 """What the command line prints: JSON for machines, Rich for people."""
 
+import io
+import json
+import os
+import re
+import sys
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -8,17 +14,45 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from eventstore.domain.payload import with_room
+from eventstore.domain.shown import printable
+
 console = Console(highlight=False)
 progress_console = Console(stderr=True)
 
 
 def print_json(value: Any) -> None:
     """One object on one line; amounts as decimal strings, times in ISO 8601."""
-    typer.echo(msgspec.json.encode(value).decode())
+    text = with_room(msgspec.json.encode, value).decode()
+    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":  # what is left is the same everywhere
+        text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    typer.echo(text)
 
 
 def complain(message: str) -> None:
-    typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
+    """One line on standard error, whatever the message holds."""
+    with suppress(OSError):  # nobody listens
+        typer.secho(f"error: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.RED)
+
+
+def any_character() -> None:
+    """What the encoding of the terminal does not have is shown as an escape; to stop there helps nobody."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def close_output() -> bool:
+    """Whether all output has arrived; says what was wrong, unless a reader such as `head` had enough."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            complain(f"cannot use standard output: {error.strerror}")
+        with suppress(OSError, ValueError):  # else the interpreter tries once more, and complains
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def in_one_line(text: str) -> str:
@@ -29,7 +63,7 @@ def in_one_line(text: str) -> str:
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
     """Name and value, a line each; what is empty is left out."""
     shown = {
-        name.replace("_", " "): _readable(value)
+        name.replace("_", " "): printable(_readable(value))
         for name, value in fields.items()
         if value not in (None, (), [], {})
     }

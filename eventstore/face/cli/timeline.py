@@ -126,7 +126,8 @@ def _marks(entry: Learned) -> list[_Mark]:
     if "unknown_events" in entry.changes:
         marks.append(_Mark("unknown type", "red"))
     if entry.error:
-        marks.append(_Mark(f"the rules fail: {_plain(entry.error)}", "bold red"))
+        fails = "" if entry.error.startswith("not folded") else "the rules fail: "
+        marks.append(_Mark(f"{fails}{_plain(entry.error)}", "bold red"))
     return marks
 
 

@@ -1,6 +1,6 @@
 -- The table customers as it was at the end of any business day (UTC), from the history of the orders. Late
 -- events correct past days; "known" asks for a day as it was known at a time.
-CREATE OR REPLACE FUNCTION customers_as_of(day date, known timestamptz DEFAULT now())
+CREATE OR REPLACE FUNCTION customers_as_of(day date, known timestamptz DEFAULT 'infinity')
     RETURNS SETOF customers LANGUAGE sql STABLE AS $$
     SELECT o.customer_id, o.currency, count(*)::int, sum(o.paid_amount - o.refunded_amount),
            min(o.placed_at), max(o.placed_at)

@@ -1,6 +1,6 @@
 -- One order, in a few index probes on a stream of any length. Of the rows that stand, the last that begins by
 -- "at" is the one that holds then. Where that was not known yet, it is what was superseded first after "known".
-CREATE OR REPLACE FUNCTION order_as_of(order_id uuid, at timestamptz DEFAULT now(), known timestamptz DEFAULT now())
+CREATE OR REPLACE FUNCTION order_as_of(order_id uuid, at timestamptz DEFAULT 'infinity', known timestamptz DEFAULT 'infinity')
     RETURNS SETOF orders LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT /* columns of orders */

@@ -1,6 +1,6 @@
 -- Inlined into the query that calls it, so that its WHERE and joins reach the indexes. Created anew
 -- by add_order_column().
-CREATE OR REPLACE FUNCTION orders_as_of(at timestamptz, known timestamptz DEFAULT now())
+CREATE OR REPLACE FUNCTION orders_as_of(at timestamptz, known timestamptz DEFAULT 'infinity')
     RETURNS SETOF orders LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT /* columns of orders */

@@ -1,0 +1,1 @@
+"""A standing chaos test: all that may be done to the store, while all that may happen happens."""

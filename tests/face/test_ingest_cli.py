@@ -1,0 +1,54 @@
+"""`eventstore ingest`: one bad file among many keeps no other from being read."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+
+from eventstore.log.connection import Connection
+
+Cli = Callable[..., Any]
+
+
+def line() -> str:
+    return json.dumps(
+        {
+            "specversion": "1.0",
+            "id": str(uuid4()),
+            "source": "/tests",
+            "type": "OrderPaid",
+            "subject": str(uuid4()),
+            "data": {"amount": "12.50", "currency": "EUR"},
+        }
+    )
+
+
+def test_what_cannot_be_read_in_a_folder_is_reported_at_the_end_when_the_rest_is_in(
+    cli: Cli, tmp_path: Path, connection: psycopg.Connection[Any]
+) -> None:
+    for name in ("a.ndjson", "[bold]\\[red.ndjson", os.fsdecode(b"\xff\n.ndjson")):
+        (tmp_path / name).write_text(line())
+    (tmp_path / "out.ndjson").symlink_to("/etc/hostname")
+    ran = cli("ingest", tmp_path)
+    assert ran.code == 1
+    assert ran.out.split()[:4] == ["read", "3", "appended", "3"]
+    assert ran.err == f"error: not read: {tmp_path}/out.ndjson: a link that leads out of the folder\n"
+    ran = cli("ingest", tmp_path, "--json")
+    assert (ran.code, ran.json["duplicates"]) == (1, 3)
+    assert ran.json["not_read"] == [
+        {"file": f"{tmp_path}/out.ndjson", "reason": "a link that leads out of the folder"}
+    ]
+
+
+def test_a_path_that_is_not_there_is_said_before_anything_is_read(
+    cli: Cli, tmp_path: Path, connection: Connection
+) -> None:
+    (tmp_path / "a.ndjson").write_text(line())
+    ran = cli("ingest", tmp_path / "a.ndjson", tmp_path / "missing\n.ndjson")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"error: {tmp_path}/missing\\n.ndjson: no such file or folder\n"
+    assert connection.execute("SELECT count(*) FROM order_events").fetchone() == (0,)
