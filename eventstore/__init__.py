@@ -25,9 +25,12 @@ from eventstore.log.errors import (
     BusyError,
     ConcurrencyError,
     ConsumerBusyError,
+    ConsumerOwnerError,
     DatabaseUnavailableError,
     EventStoreError,
     InvalidEventError,
+    UnknownConsumerError,
+    WatermarkError,
 )
 from eventstore.readmodels.state import UnfoldableEventError, UnknownVersionError
 
@@ -35,6 +38,7 @@ __all__ = [
     "BusyError",
     "ConcurrencyError",
     "ConsumerBusyError",
+    "ConsumerOwnerError",
     "DatabaseUnavailableError",
     "Event",
     "EventStoreError",
@@ -52,7 +56,9 @@ __all__ = [
     "Store",
     "UndecodableEvent",
     "UnfoldableEventError",
+    "UnknownConsumerError",
     "UnknownEvent",
     "UnknownVersionError",
+    "WatermarkError",
     "connect",
 ]
