@@ -35,28 +35,26 @@ _QUERIES = {
           FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid WHERE {_RELATION} ('i', 'I')""",
     "trigger": f"""
         SELECT format('%s.%s', c.oid::regclass, t.tgname), concat_ws(' ', pg_get_triggerdef(t.oid),
-               t.tgenabled,
-               t.tgparentid <> 0, t.tgisinternal)
-          FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE {_RELATION} ('r', 'p', 'v') AND NOT t.tgisinternal""",
+               t.tgenabled, t.tgparentid <> 0)
+          FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid
+         WHERE {_RELATION} ('r', 'p', 'v') AND NOT t.tgisinternal""",
     "rule": f"""
         SELECT format('%s.%s', c.oid::regclass, r.rulename), pg_get_ruledef(r.oid)
           FROM pg_class c JOIN pg_rewrite r ON r.ev_class = c.oid WHERE {_RELATION} ('r', 'p', 'v', 'm')""",
     "sequence": f"""
         SELECT c.oid::regclass, concat_ws(' ', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin,
-               s.seqmax,
-               s.seqcache, s.seqcycle)
+               s.seqmax, s.seqcache, s.seqcycle)
           FROM pg_class c JOIN pg_sequence s ON s.seqrelid = c.oid WHERE {_RELATION} ('S')""",
     "grant": f"""
         SELECT format('%s to %s', c.oid::regclass, coalesce(r.rolname, 'PUBLIC')),
                string_agg(concat_ws(' ', a.privilege_type, a.is_grantable), ', ' ORDER BY a.privilege_type)
           FROM pg_class c, aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-         WHERE {_RELATION} ('r', 'p', 'v', 'm', 'S', 'f') AND a.grantee <> c.relowner GROUP BY c.oid,
-         r.rolname""",
+         WHERE {_RELATION} ('r', 'p', 'v', 'm', 'S', 'f') AND a.grantee <> c.relowner
+         GROUP BY c.oid, r.rolname""",
     "function": """
         SELECT p.oid::regprocedure, concat_ws(' ', pg_get_functiondef(p.oid), p.provolatile, p.proparallel,
                p.prosecdef, p.proleakproof, p.procost, p.prorows, p.proconfig,
-               p.proowner = current_user::regrole,
-               obj_description(p.oid, 'pg_proc'))
+               p.proowner = current_user::regrole, obj_description(p.oid, 'pg_proc'))
           FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.prokind IN ('f', 'p')""",
     "aggregate": """
         SELECT p.oid::regprocedure, p.prokind
@@ -69,14 +67,15 @@ _QUERIES = {
     "type": """
         SELECT format_type(t.oid, NULL), t.typtype FROM pg_type t
          WHERE t.typnamespace = 'public'::regnamespace AND t.typtype <> 'c' AND t.typelem = 0""",
-    "operator": "SELECT oid::regoperator,
-    oprcode FROM pg_operator WHERE oprnamespace = 'public'::regnamespace",
+    "operator": """
+        SELECT o.oid::regoperator, o.oprcode FROM pg_operator o
+         WHERE o.oprnamespace = 'public'::regnamespace""",
     "extension": "SELECT extname, extversion FROM pg_extension",
-    "event trigger": "SELECT evtname, concat_ws(' ', evtevent, evtfoid::regproc,
-    evtenabled) FROM pg_event_trigger",
+    "event trigger": """
+        SELECT evtname, concat_ws(' ', evtevent, evtfoid::regproc, evtenabled) FROM pg_event_trigger""",
     "statistics": "SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext",
     "policy": "SELECT format('%s.%s', tablename, policyname), p FROM pg_policies p",
-    "publication": "SELECT pubname, p FROM pg_publication p",
+    "publication": "SELECT pubname, pubviaroot FROM pg_publication",
     "schema": r"""
         SELECT format('%s to %s', n.nspname, coalesce(r.rolname, 'PUBLIC')),
                string_agg(concat_ws(' ', a.privilege_type, a.is_grantable), ', ' ORDER BY a.privilege_type)
