@@ -21,26 +21,16 @@ from tests.robustness.senders import append_good
 def runs(url: str, old: OldDatabase) -> None:
     """Everything, with what was there and with what comes."""
     good = dict(old.good)
+    paid = Given("OrderPaid", 50 * old_release.DAY_MS, "4.00")
     with psycopg.connect(url, autocommit=True) as connection:
         for order in [uuid4(), *list(good)[:2]]:
-            paid = Given(
-                "OrderPaid", 50 * old_release.DAY_MS, "4.00", good.get(order, [Given("", 0)])[0].customer
-            )
             append_good(connection, order, paid)
             good[order] = [*good.get(order, []), paid]
         for table in ("order_events", "order_events_00"):
-            for change in (
-                f"DELETE FROM {table}",
-                f"TRUNCATE {table}",
-                f"UPDATE {table} SET version = version",
-            ):
+            for change in ("DELETE FROM {}", "TRUNCATE {}", "UPDATE {} SET version = version"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute(change.format(table))
-        run_everything(url, good, old.bad, waiting=waiting(url))
-        shown = connection.execute(
-            "SELECT sum(paid_amount) FROM orders WHERE order_id = ANY(%s)", (list(good),)
-        )
-        assert shown.fetchone() == (sum(naive(events).paid for events in good.values()),)
+    run_everything(url, good, old.bad, waiting=waiting(url))
 
 
 def views_of_the_team_are_right(url: str, good: dict[UUID, list[Given]]) -> None:
