@@ -10,8 +10,8 @@ _RELATION = "c.relnamespace = 'public'::regnamespace AND c.relkind IN"
 _QUERIES = {
     "relation": f"""
         SELECT c.oid::regclass, concat_ws(' ', c.relkind, c.relpersistence, c.reloptions, c.relrowsecurity,
-               c.relforcerowsecurity, c.relreplident, pg_get_partkeydef(c.oid), pg_get_expr(c.relpartbound,
-               c.oid),
+               c.relforcerowsecurity, c.relreplident, pg_get_partkeydef(c.oid),
+               pg_get_expr(c.relpartbound, c.oid),
                (SELECT i.inhparent::regclass FROM pg_inherits i WHERE i.inhrelid = c.oid),
                CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END,
                c.relowner = current_user::regrole, obj_description(c.oid, 'pg_class'))
@@ -19,8 +19,9 @@ _QUERIES = {
     "column": f"""
         SELECT format('%s.%s', c.oid::regclass, a.attname), concat_ws(' ', a.attnum,
                format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
-               a.attstorage,
-               a.attoptions, a.attcompression, a.attcollation::regcollation, a.attislocal, a.attinhcount,
+               a.attstorage, a.attcompression, a.attcollation::regcollation, a.attislocal, a.attinhcount,
+               -- Debian's PostgreSQL 15 gives every column an option of its own.
+               (SELECT array_agg(o) FROM unnest(a.attoptions) o WHERE o !~ '^pg_attver='),
                pg_get_expr(b.adbin, b.adrelid), a.attacl, col_description(a.attrelid, a.attnum))
           FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
           LEFT JOIN pg_attrdef b ON b.adrelid = a.attrelid AND b.adnum = a.attnum

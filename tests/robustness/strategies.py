@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.robustness.naive import Given
+from tests.robustness.naive import CURRENCY, Given
 
 TYPES = (
     "OrderCreated",
@@ -241,5 +241,6 @@ _good_events = st.builds(
     at=st.integers(0, 40 * 86_400_000),
     amount=st.decimals("0.01", "999999.99", places=2).map(str),
     customer=st.uuids(),
+    currency=st.just(CURRENCY),
 )
 good_orders = st.lists(st.lists(_good_events, min_size=1, max_size=6), min_size=3, max_size=6)

@@ -2,6 +2,7 @@
 row of its log arrives as it is and everything runs.
 """
 
+import re
 import subprocess
 from collections.abc import Callable
 from uuid import UUID, uuid4
@@ -64,11 +65,21 @@ def dump(url: str, *options: str) -> bytes:
 
 def load(url: str, dumped: bytes) -> str:
     """What a program said that was to restore a dump."""
+    with psycopg.connect(url) as connection:
+        is_older = connection.info.server_version < 180000  # than pg_dump, and does not know all its settings
+    command = [str(program("psql")), "--quiet", "--set=ON_ERROR_STOP=1", url]
     if dumped.startswith(b"PGDMP"):
-        command = [str(program("pg_restore")), "--exit-on-error", "--dbname", url]
-    else:
-        command = [str(program("psql")), "--quiet", "--set=ON_ERROR_STOP=1", url]
-    return subprocess.run(command, input=dumped, capture_output=True, check=False).stderr.decode()
+        command = [
+            str(program("pg_restore")),
+            "--exit-on-error",
+            f"--{'file=-' if is_older else f'dbname={url}'}",
+        ]
+    if is_older:
+        dumped = re.sub(rb"^SET transaction_timeout = 0;$", b"", dumped, flags=re.MULTILINE)
+    ran = subprocess.run(command, input=dumped, capture_output=True, check=False)
+    if is_older and dumped.startswith(b"PGDMP"):
+        return load(url, ran.stdout)
+    return ran.stderr.decode()
 
 
 @pytest.mark.parametrize("revision", ["0003", "head"])
