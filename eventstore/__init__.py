@@ -22,17 +22,23 @@ from eventstore.domain.recorded import RecordedEvent
 from eventstore.face.store import Store, connect
 from eventstore.log.append import Fact
 from eventstore.log.errors import (
+    BusyError,
     ConcurrencyError,
     ConsumerBusyError,
+    ConsumerOwnerError,
     DatabaseUnavailableError,
     EventStoreError,
     InvalidEventError,
+    UnknownConsumerError,
+    WatermarkError,
 )
 from eventstore.readmodels.state import UnfoldableEventError, UnknownVersionError
 
 __all__ = [
+    "BusyError",
     "ConcurrencyError",
     "ConsumerBusyError",
+    "ConsumerOwnerError",
     "DatabaseUnavailableError",
     "Event",
     "EventStoreError",
@@ -50,7 +56,9 @@ __all__ = [
     "Store",
     "UndecodableEvent",
     "UnfoldableEventError",
+    "UnknownConsumerError",
     "UnknownEvent",
     "UnknownVersionError",
+    "WatermarkError",
     "connect",
 ]

@@ -27,6 +27,11 @@ _TEMPLATE_LOCK = 0x45535432
 #: Set by the first process of the session, inherited by the workers of pytest-xdist.
 _SESSION, _FOLDER, _SERVER = "EVENTSTORE_TEST_SESSION", "EVENTSTORE_TEST_FOLDER", "EVENTSTORE_TEST_SERVER"
 
+# Whatever the terminal of the tests: one that means another says so.
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(_name, None)
+os.environ["TERM"] = "xterm-256color"
+
 hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"), derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")

@@ -88,12 +88,7 @@ def advance(folding: Folding, state: FoldedState, event: FoldEvent) -> None:
         raise FoldError(event, error) from error
 
 
-def evolve(
-    folding: Folding,
-    state: S,
-    event: FoldEvent,
-    advance: Callable[[Folding, Any, FoldEvent], None] = advance,
-) -> S:
+def evolve(folding: Folding, state: S, event: FoldEvent) -> S:
     """The state after one more event; ``state`` stays what it is."""
     changed = copy(state)
     advance(folding, changed, event)
@@ -120,7 +115,8 @@ def fold_prefix(
     """
     events = iter(events)
     state, folded = initial(), 0
-    while block := list(islice(events, _BLOCK)):
+    while True:
+        block = list(islice(events, _BLOCK))
         try:
             for event in block:
                 advance(folding, state, event)
@@ -133,6 +129,6 @@ def fold_prefix(
                 folded += 1
             return Prefix(state, folded, error.failure)
         folded += len(block)
-        if len(block) == _BLOCK:
-            initial = partial(copy, deepcopy(state))
-    return Prefix(state, folded, None)
+        if len(block) < _BLOCK:
+            return Prefix(state, folded, None)
+        initial = partial(copy, deepcopy(state))

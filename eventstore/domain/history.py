@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from eventstore.domain.folding import Failure, FoldError
 from eventstore.domain.order import OrderState
-from eventstore.domain.recorded import FoldEvent, fold_order
-from eventstore.domain.recorded import recorded_ms as ms_of_id
+from eventstore.domain.recorded import END_OF_TIME_MS, FoldEvent, fold_order
 
 
 class Span(NamedTuple):
@@ -75,33 +74,35 @@ class Timeline:
         covering = bisect_right(self._beliefs, earliest, key=attrgetter("valid_from")) - 1
         first = max(covering, 0)
         superseded = list(self._spans(first, recorded_to=recorded))
-        before_this = self._beliefs[first:]
         state = self._initial
+        begun = None  # where events at the earliest time are known already
         kept: list[Belief] = []
         if covering >= 0:
             before = self._beliefs[covering]
             state = before.state
             if before.valid_from < earliest:
                 kept = [before._replace(recorded_from=recorded)]
+            else:
+                begun = earliest
         self._beliefs[first:] = kept
 
         later = bisect_right(self._events, earliest, key=attrgetter("created_at"))
         self._events[later:] = sorted([*self._events[later:], *events], key=fold_order)
         self.failure = None
         for at, together in groupby(self._events[later:], key=attrgetter("created_at")):
-            evolved = False
+            is_known = at == begun
             try:
                 for event in together:
                     state = self._evolve(state, event)
-                    evolved = True
+                    is_known = True
             except FoldError as error:
                 self.failure = error.failure
-            if evolved:
+            if is_known:
                 self._beliefs.append(Belief(state, at, recorded))
             if self.failure:
                 break
-        if self.failure and _says_the_same(self._beliefs[first:], before_this):
-            self._beliefs[first:] = before_this
+        if self.failure and _says_the_same(self._beliefs[first:], superseded):
+            self._beliefs[first:] = [Belief(*span[:2], span.recorded_from) for span in superseded]
             return []
         return superseded
 
@@ -119,8 +120,9 @@ class Timeline:
 
 def recorded_ms(event: FoldEvent) -> int:
     """The millisecond in which the log recorded it."""
-    return ms_of_id(event.id)
+    ms = event.id.int >> 80
+    return ms if ms <= END_OF_TIME_MS else END_OF_TIME_MS  # as RecordedEvent.recorded_at
 
 
-def _says_the_same(some: list[Belief], others: list[Belief]) -> bool:
-    return [belief[:2] for belief in some] == [belief[:2] for belief in others]
+def _says_the_same(beliefs: list[Belief], spans: list[Span]) -> bool:
+    return [belief[:2] for belief in beliefs] == [span[:2] for span in spans]

@@ -30,11 +30,6 @@ def to_ms(at: datetime) -> int:
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MS
 
 
-def recorded_ms(event_id: UUID) -> int:
-    """The millisecond in which the log recorded an event, from its id; those of an absurd id are cut off."""
-    return min(event_id.int >> 80, END_OF_TIME_MS)
-
-
 class FoldEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a fold needs of a recorded event, cheap to make by the million."""
 
@@ -77,8 +72,8 @@ class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def recorded_at(self) -> datetime:
-        """When the store recorded it: the millisecond in its id."""
-        return from_ms(recorded_ms(self.id))
+        """When the store recorded it: the millisecond in its id, of an absurd one the last that there is."""
+        return from_ms(min(self.id.int >> 80, END_OF_TIME_MS))
 
     @cached_property
     def payload(self) -> bytes:

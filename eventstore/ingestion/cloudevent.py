@@ -132,14 +132,10 @@ def _decode(line: bytes) -> tuple[_Envelope, Attributes]:
         others = _others(attributes)
     except UnicodeDecodeError as error:
         raise RefusedError("not_utf8", f"{error.reason} at byte {error.start}") from None
-    except RecursionError:
-        raise RefusedError("too_deep", f"nested deeper than {MAX_DEPTH} levels") from None
     except msgspec.ValidationError:
         raise
-    except msgspec.DecodeError as error:
-        if _has_lone_surrogate(line):
-            raise RefusedError("lone_surrogate", "half of a surrogate pair in a string") from None
-        raise RefusedError("not_json", str(error)) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _malformed(line, error) from None
     if is_too_deep(line):
         raise RefusedError("too_deep", f"nested deeper than {MAX_DEPTH} levels")
     if number := long_number(line):
@@ -169,6 +165,14 @@ def _others(attributes: Attributes) -> Attributes:
     return others
 
 
+def _malformed(line: bytes, error: Exception) -> RefusedError:
+    if isinstance(error, RecursionError):
+        return RefusedError("too_deep", f"nested deeper than {MAX_DEPTH} levels")
+    if _has_lone_surrogate(line):
+        return RefusedError("lone_surrogate", "half of a surrogate pair in a string")
+    return RefusedError("not_json", str(error))
+
+
 def _has_lone_surrogate(line: bytes) -> bool:
     with suppress(ValueError, RecursionError):
         text = json.dumps(json.loads(line), ensure_ascii=False)  # json lets them pass
@@ -195,7 +199,10 @@ def _with_leap_second(line: bytes, problem: str) -> StagedEvent:
     if not problem.endswith("`$.time`"):
         reason = "bad_subject" if problem.endswith("`$.subject`") else "not_an_event"
         raise RefusedError(reason, problem)
-    attributes = _attributes.decode(line)
+    try:
+        attributes = _attributes.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:  # what comes after the time was not read yet
+        raise _malformed(line, error) from None
     time = bytes(attributes["time"])
     earlier, found = _LEAP_SECOND.subn(rb"\1:59", time)
     if found:

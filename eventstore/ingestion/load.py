@@ -26,6 +26,7 @@ from eventstore.ingestion.landing import files_waiting
 from eventstore.ingestion.staging import Settled, append
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
+from eventstore.log.outages import is_outage
 
 __all__ = ["FileIngested", "Ingested", "Progress", "files_waiting", "ingest", "ingest_landing"]
 
@@ -243,7 +244,7 @@ class _Load:
         return again
 
     def _is_about_the_file(self, error: Exception) -> bool:
-        if self._connection.closed:
+        if self._connection.closed or is_outage(error):
             return False
         return isinstance(error, _ABOUT_THE_FILE) or not isinstance(error, psycopg.Error | EventStoreError)
 

@@ -20,6 +20,7 @@ from eventstore.log.errors import (
     WatermarkError,
 )
 from eventstore.log.feed import BEGINNING, publish_horizon, read
+from eventstore.log.outages import raised_by_a_function
 
 _PAGE = 1000
 _POLL_SECONDS = 0.5
@@ -33,6 +34,8 @@ _REFUSALS: dict[str, type[EventStoreError]] = {
     "55P03": ConsumerBusyError,  # being changed
     "42501": ConsumerOwnerError,
 }
+#: What the server says of its own accord too: no right to call the function, a lock that was waited for.
+_SERVER_TOO = {"42501", "55P03"}
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +169,7 @@ def _refusals() -> Iterator[None]:
         yield
     except psycopg.DatabaseError as error:
         refusal = _REFUSALS.get(error.sqlstate or "")
-        if refusal is None:
+        if refusal is None or (error.sqlstate in _SERVER_TOO and not raised_by_a_function(error)):
             raise
         said = (error.diag.message_primary, error.diag.message_hint)
         raise refusal(". ".join(part for part in said if part)) from None

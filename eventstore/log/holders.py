@@ -63,7 +63,7 @@ def lock_holders(connection: Connection) -> list[Holder]:
 
 
 def overdue_holders(connection: Connection) -> list[OverdueHolder]:
-    """Those that have kept readers or writers waiting for too long, or others by a lock that is not theirs."""
+    """Those that have kept readers or writers waiting for too long, or by a lock that is not theirs."""
     return _rows(connection, OverdueHolder, f"SELECT {_COLUMNS}, remedy FROM overdue_holders()")
 
 

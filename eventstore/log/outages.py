@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from eventstore.domain.shown import printable
 from eventstore.log.errors import BusyError, DatabaseUnavailableError, EventStoreError
 from eventstore.log.waiting import who_holds
 
@@ -51,7 +52,7 @@ def outage(error: psycopg.Error, url: str) -> EventStoreError | None:
     """What ``error``, of a session with the database at ``url``, means; None where it is no outage."""
     state = error.sqlstate
     if state == _LOCK_TIMEOUT:
-        return BusyError(_said(error) if _is_ours(error) else who_holds(url))
+        return BusyError(_said(error) if raised_by_a_function(error) else who_holds(url))
     if state in _CONTENTION:
         return BusyError(f"other sessions changed the same at the same time: run it again ({_said(error)})")
     if state is None:  # the server is gone without a word, or psycopg itself complains
@@ -73,12 +74,23 @@ def refusal(error: psycopg.Error) -> str:
     return f"the database reports: {said}"
 
 
-def _is_ours(error: psycopg.Error) -> bool:
-    """Whether a function of the log raised it, whose own words are the best."""
+def is_outage(error: BaseException) -> bool:
+    """Whether the database, and not what it was given, is the reason for ``error``."""
+    if not isinstance(error, psycopg.Error):
+        return isinstance(error, BusyError | DatabaseUnavailableError)
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError)
+    known = {_LOCK_TIMEOUT, *_CONTENTION, *_OUTAGES}
+    return not known.isdisjoint((state, state[:3], state[:2]))
+
+
+def raised_by_a_function(error: psycopg.Error) -> bool:
+    """Whether a function of the log raised it: its own words are the best."""
     return error.diag.source_function == "exec_stmt_raise"
 
 
 def _said(error: psycopg.Error) -> str:
     diag = error.diag
     parts = [diag.message_primary, diag.message_hint] if diag.message_primary else [str(error)]
-    return ". ".join(" ".join(part.split()) for part in parts if part)
+    return printable(". ".join(" ".join(part.split()) for part in parts if part))

@@ -25,9 +25,11 @@ _HOLDERS = """
            l.mode = %(harmless)s AS harmless
       FROM pg_locks l
       LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-      LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction
+      LEFT JOIN pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.virtualtransaction = l.virtualtransaction
+                          AND t.locktype = 'transactionid' AND t.granted
+      LEFT JOIN pg_prepared_xacts p ON p.transaction = t.transactionid
       LEFT JOIN pg_class c ON l.locktype = 'relation' AND c.oid = l.relation
-     WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+     WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND (l.pid IS NOT NULL OR p.gid IS NOT NULL)
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND (l.locktype = 'advisory' OR (l.locktype = 'relation' AND c.relnamespace = 'public'::regnamespace))
        AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
@@ -101,7 +103,8 @@ def _of_the_log(connection: Connection) -> list[Holder]:
     """What the log knows of its own locks, where the role may ask: it sees other roles' sessions too."""
     try:
         rows = connection.execute(
-            "SELECT kind, name, pid, role, application_name, state, since, gid FROM lock_holders()"
+            "SELECT kind, name, pid, role, application_name, state, since, gid FROM lock_holders() "
+            "WHERE granted AND pid IS DISTINCT FROM pg_backend_pid()"
         ).fetchall()
     except (psycopg.errors.UndefinedFunction, psycopg.errors.InsufficientPrivilege):
         return []

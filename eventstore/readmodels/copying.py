@@ -26,25 +26,25 @@ def copy_rows(
 
     ``as_row`` makes a row of each. Raises RefusedError for one that has no text.
     """
-
-    def line(item: Any) -> bytes:
-        try:
-            return _line(item if as_row is None else as_row(item))
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise RefusedError(f"{type(error).__name__}: {error}") from error
-
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL 'null', QUOTE '\"', ESCAPE '\\')").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     copied = 0
-    lines = map(line, rows)
+    rows = iter(rows)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        while batch := list(islice(lines, _BATCH)):
-            copy.write(b"".join(batch))
+        while batch := list(islice(rows, _BATCH)):
+            copy.write(_lines(batch if as_row is None else map(as_row, batch)))
             copied += len(batch)
     return copied
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
+    try:
+        return b"".join(map(_line, rows))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise RefusedError(f"{type(error).__name__}: {error}") from error
 
 
 def _line(row: Sequence[Any]) -> bytes:

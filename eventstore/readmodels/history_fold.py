@@ -1,6 +1,7 @@
 """Bring ``order_history`` forward: events close the rows that they supersede and add the corrected ones."""
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -9,8 +10,9 @@ from uuid import UUID
 
 import msgspec
 
-from eventstore.domain.folding import advance, evolve
+from eventstore.domain.folding import advance
 from eventstore.domain.history import Belief, Span, Timeline, recorded_ms
+from eventstore.domain.order import OrderState
 from eventstore.domain.recorded import FoldEvent
 from eventstore.log.connection import Connection
 from eventstore.readmodels.events import FOLD_JSON, events_in
@@ -107,8 +109,17 @@ def _timeline(
     beliefs: Iterable[Belief] = (),
     known: Iterable[FoldEvent] = (),
 ) -> Timeline:
-    initial = msgspec.structs.replace(target.projection.initial(order_id), fold_version=target.mark)
-    return Timeline(initial, partial(evolve, target.folding, advance=advance), beliefs, known)
+    folding = target.folding
+
+    def evolved(state: OrderState, event: FoldEvent) -> OrderState:
+        changed = copy(state)
+        advance(folding, changed, event)
+        return changed
+
+    initial = target.projection.initial(order_id)
+    if target.mark is not None:
+        initial = msgspec.structs.replace(initial, fold_version=target.mark)
+    return Timeline(initial, evolved, beliefs, known)
 
 
 def _events_known_after(

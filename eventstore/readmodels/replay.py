@@ -103,7 +103,7 @@ def _write(
     rows, failures = 0, []
     done = False
     while not done:
-        batch = _Batch(islice(outcomes, _BATCH))
+        batch = _Batch(outcomes)
         try:
             with connection.transaction():
                 rows += _copy(connection, target, batch)
@@ -124,7 +124,7 @@ def _copy(connection: Connection, target: Target, outcomes: Iterable[Outcome]) -
 
 
 class _Batch:
-    """Outcomes as they pass, kept for a second attempt."""
+    """The next outcomes, some thousand rows of them, kept as they pass for a second attempt."""
 
     def __init__(self, outcomes: Iterator[Outcome]) -> None:
         self.outcomes: list[Outcome] = []
@@ -132,10 +132,14 @@ class _Batch:
         self._source = outcomes
 
     def __iter__(self) -> Iterator[Outcome]:
+        rows = 0
         try:
             for outcome in self._source:
                 self.outcomes.append(outcome)
                 yield outcome
+                rows += len(outcome.kept)
+                if rows >= _BATCH:
+                    return
         except Exception:
             self.is_broken = True
             raise

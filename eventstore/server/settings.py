@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from eventstore.server import embedded
+from eventstore.server.errors import ServerError
 from eventstore.server.urls import checked, database_name, with_database
 
 
@@ -18,6 +19,17 @@ def home() -> Path:
 def landing() -> Path:
     """Where producers leave files for ingestion."""
     return home() / "landing"
+
+
+def made(folder: Path) -> Path:
+    """Make a folder of the home where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServerError(
+            f"cannot make the folder {folder} ({error.strerror}): set EVENTSTORE_HOME to a folder of yours"
+        ) from None
+    return folder
 
 
 def dagster_home() -> Path:

@@ -7,12 +7,10 @@ from random import Random
 
 from tests.chaos.consumers import PlainReader, Subscriber
 from tests.chaos.loads import Loader
+from tests.chaos.patterns import Writer
 from tests.chaos.resolver import Resolver
 from tests.chaos.stage import Player, Stage, play
 from tests.chaos.workers import Deriver, Refresher, Replayer
-from tests.chaos.writers import Writer
-
-_PATIENCE_S = 60
 
 
 class Cast:
@@ -72,7 +70,7 @@ class Cast:
         """Tell those of a role to end; returns who did not."""
         self._stage.flag(role).unlink(missing_ok=True)
         names = [name for name, part in self._parts.items() if part.role == role]
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + self._stage.plan.patience_s
         for name in names:
             self._processes[name].join(max(0.1, deadline - time.monotonic()))
         stuck = [name for name in names if self._processes[name].is_alive()]

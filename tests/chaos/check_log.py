@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from tests.chaos.clients import is_to_commit
 from tests.chaos.findings import Findings
 from tests.chaos.journal import KINDS, files, whole_lines
 from tests.chaos.stage import Connection
-from tests.chaos.writers import is_to_commit
 
 #: Each finds what must not be; the rows are put into words by their columns.
 _CHECKS = {

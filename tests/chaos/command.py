@@ -41,6 +41,7 @@ def main(
         unflushed=unflushed,
         unflushed_last=unflushed_last,
         failing=failing,
+        patience_s=900 if many else 60,
         questions=20_000,
     )
     folder = Path(tempfile.mkdtemp(prefix="eventstore-chaos-"))

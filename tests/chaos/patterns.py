@@ -1,96 +1,99 @@
 """The ways in which clients append. To add one: a function here, with its weight in PATTERNS."""
 
 import time
+from collections.abc import Callable
 from uuid import UUID
 
-from tests.chaos.writers import Pattern, Writer
+from tests.chaos.clients import Client
 
 
-def one_event(writer: Writer) -> None:
-    writer.alone(writer.order(), [writer.event()])
+def one_event(client: Client) -> None:
+    client.alone(client.order(), [client.event()])
 
 
-def several_events(writer: Writer) -> None:
-    writer.alone(writer.order(), writer.events(6))
+def several_events(client: Client) -> None:
+    client.alone(client.order(), client.events(6))
 
 
-def expected_version(writer: Writer) -> None:
-    order = writer.order()
-    version = writer.version_of(order)
-    _linger(writer, 0.01)
-    writer.alone(order, writer.events(2), expected=version)
+def expected_version(client: Client) -> None:
+    order = client.order()
+    version = client.version_of(order)
+    _linger(client, 0.01)
+    client.alone(order, client.events(2), expected=version)
 
 
-def several_orders(writer: Writer) -> None:
+def several_orders(client: Client) -> None:
     """In any order, so that deadlocks come about."""
-    with writer.transaction() as tx:
-        for order in _orders(writer):
-            tx.append(order, writer.events(3))
-            _linger(writer, 0.02)
+    with client.transaction() as tx:
+        for order in _orders(client):
+            tx.append(order, client.events(3))
+            _linger(client, 0.02)
 
 
-def takes_its_time(writer: Writer) -> None:
+def takes_its_time(client: Client) -> None:
     """The ids that it mints are old when it commits."""
-    with writer.transaction() as tx:
-        tx.append(writer.order(), writer.events(3))
-        _linger(writer, 0.4)
-        tx.append(writer.order(), [writer.event()])
+    with client.transaction() as tx:
+        tx.append(client.order(), client.events(3))
+        _linger(client, 0.4)
+        tx.append(client.order(), [client.event()])
 
 
-def thinks_better_of_it(writer: Writer) -> None:
-    with writer.transaction() as tx:
-        tx.append(writer.order(), writer.events(3))
-        _linger(writer, 0.05)
+def thinks_better_of_it(client: Client) -> None:
+    with client.transaction() as tx:
+        tx.append(client.order(), client.events(3))
+        _linger(client, 0.05)
         tx.ending = "rollback"
 
 
-def savepoint_undone(writer: Writer) -> None:
+def savepoint_undone(client: Client) -> None:
     """The first append of the transaction is undone, sometimes with what it announced."""
-    order = writer.order()
-    with writer.transaction() as tx:
-        if writer.chance.random() < 0.5:
-            tx.append(order, [writer.event()])
+    order = client.order()
+    with client.transaction() as tx:
+        if client.chance.random() < 0.5:
+            tx.append(order, [client.event()])
         with tx.undone() as part:
-            part.append(order, writer.events(2))
-            part.append(writer.order(), writer.events(2))
-        _linger(writer, 0.1)
-        tx.append(order, writer.events(2))
+            part.append(order, client.events(2))
+            part.append(client.order(), client.events(2))
+        _linger(client, 0.1)
+        tx.append(order, client.events(2))
 
 
-def prepared(writer: Writer) -> None:
+def prepared(client: Client) -> None:
     """Somebody else commits or rolls back, perhaps after a crash."""
-    with writer.transaction() as tx:
-        for order in _orders(writer)[:2]:
-            tx.append(order, writer.events(2))
+    with client.transaction() as tx:
+        for order in _orders(client)[:2]:
+            tx.append(order, client.events(2))
         tx.ending = "prepare"
 
 
-def sent_until_acknowledged(writer: Writer) -> None:
+def sent_until_acknowledged(client: Client) -> None:
     """A producer that sends an event with an identity again and again, here also once more than it must."""
-    event = writer.event()
+    event = client.event()
     identity = {"source": "/chaos/producer", "source_id": event["data"]["tag"]}
-    writer.owed += [(writer.order(), event | identity)] * 2
-    writer.send_owed()
+    client.owed += [(client.order(), event | identity)] * 2
+    client.send_owed()
 
 
-def identity_of_two_writers(writer: Writer) -> None:
+def identity_of_two_writers(client: Client) -> None:
     """Several writers send it; the first one's stands."""
-    order = writer.order()
-    identity = {"source": "/chaos/shared", "source_id": str(writer.chance.randrange(5))}
-    with writer.transaction() as tx:
-        tx.append(order, [writer.event(**identity)])
-        _linger(writer, 0.02)
+    order = client.order()
+    identity = {"source": "/chaos/shared", "source_id": str(client.chance.randrange(5))}
+    with client.transaction() as tx:
+        tx.append(order, [client.event(**identity)])
+        _linger(client, 0.02)
 
 
-def _orders(writer: Writer) -> list[UUID]:
-    found = list({writer.order() for _ in range(3)})
-    writer.chance.shuffle(found)
+def _orders(client: Client) -> list[UUID]:
+    found = list({client.order() for _ in range(3)})
+    client.chance.shuffle(found)
     return found
 
 
-def _linger(writer: Writer, longest: float) -> None:
-    time.sleep(writer.chance.random() * longest)
+def _linger(client: Client, longest: float) -> None:
+    time.sleep(client.chance.random() * longest)
 
+
+Pattern = Callable[[Client], None]
 
 PATTERNS: list[tuple[Pattern, int]] = [
     (one_event, 6),
@@ -111,3 +114,18 @@ PATTERNS_OF_THE_CALM: list[tuple[Pattern, int]] = [
     (several_events, 1),
     (several_orders, 1),
 ]
+
+
+class Writer(Client):
+    """One pattern after the other."""
+
+    role = "writer"
+
+    def act(self) -> None:
+        if self.owed:
+            self.pattern = sent_until_acknowledged.__name__
+            self.send_owed()
+        patterns = PATTERNS_OF_THE_CALM if self.stage.is_calm else PATTERNS
+        [(pattern, _)] = self.chance.choices(patterns, [weight for _, weight in patterns])
+        self.pattern = pattern.__name__
+        pattern(self)

@@ -18,4 +18,5 @@ class Plan:
     unflushed_last: bool = False
     #: The share of events that the rules fail on.
     failing: float = 0.0
+    patience_s: float = 60  #: for a process to come to its end when it is told to
     questions: int = 2_000  #: as-of questions about single orders, at random times

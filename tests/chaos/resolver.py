@@ -5,8 +5,8 @@ import time
 import psycopg
 from psycopg import sql
 
+from tests.chaos.clients import is_to_commit
 from tests.chaos.stage import Player
-from tests.chaos.writers import is_to_commit
 
 _GONE_OR_BUSY = {"42704", "55000", "55006"}
 

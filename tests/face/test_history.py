@@ -97,7 +97,7 @@ def test_in_a_pipe_an_event_is_one_line_of_aligned_columns(
 ) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", "from eventstore.face.cli import main; main()", "history", str(order)],
-        env={"DATABASE_URL": database_url, "COLUMNS": "40"},
+        env={"DATABASE_URL": database_url, "COLUMNS": "40", "FORCE_COLOR": "1"},
         capture_output=True,
         text=True,
         check=True,

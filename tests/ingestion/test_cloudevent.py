@@ -238,3 +238,23 @@ def test_no_attribute_of_any_type_raises_anything_but_its_refusal(changes: dict[
     }
     kept = {name: value for name, value in attributes.items() if name not in lost and value is not None}
     assert json.loads(event.metadata).items() >= kept.items()
+
+
+@pytest.mark.parametrize("time", ["no time", "2016-12-31T23:59:60Z"])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("[" * 5000, "too_deep"),
+        ('{"x":' * 5000 + "1" + "}" * 5000, "too_deep"),
+        ('{"x": "\\ud800"}', "lone_surrogate"),
+        ('{"x": tru', "not_json"),
+    ],
+    ids=range(4),
+)
+def test_what_is_malformed_behind_a_time_that_is_none_is_refused_too(
+    event: Callable[..., bytes], time: str, data: str, reason: str
+) -> None:
+    line = event(time=time, data="HERE").replace(b'"HERE"', data.encode())
+    with pytest.raises(RefusedError) as refused:
+        parse(line)
+    assert refused.value.reason == reason

@@ -254,6 +254,21 @@ def test_a_stranger_with_a_key_alone_keeps_no_append_waiting(
     assert feed(other) == [minted]
 
 
+@pytest.mark.parametrize("floor", [0, 1])
+def test_a_forged_announcement_of_the_lowest_floor_shows_nobody_an_open_append(
+    connection: Connection, other: Connection, floor: int
+) -> None:
+    (seen,) = append(connection, uuid4())
+    assert feed(connection) == [seen]
+    connection.execute("SELECT pg_advisory_lock_shared((17747::bigint << 48) | %s)", (floor,))
+    with other.transaction():
+        (slow,) = append(other, uuid4())
+        (fast,) = append(connection, uuid4())
+        assert feed(connection) == []
+    connection.execute("SELECT pg_advisory_unlock_all()")
+    assert feed(connection) == sorted([seen, slow, fast])
+
+
 def test_an_event_that_is_stamped_happened_before_it_was_recorded(connection: Connection) -> None:
     order = uuid4()
     append(connection, order, *[PAID] * 50)

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from eventstore.log.schema import migrate
+from tests.log.schema_objects import objects
+from tests.robustness import old_release
+from tests.robustness.everything import done
 
 EVENTS = Jsonb(
     [
@@ -18,22 +21,21 @@ EVENTS = Jsonb(
 )
 
 
-def columns(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
-    return connection.execute(
-        "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns "
-        "WHERE table_schema = 'public' ORDER BY 1, 2"
-    ).fetchall()
+def append(url: str) -> UUID:
+    order = uuid4()
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT append_events(%s, %s)", (order, EVENTS))
+    return order
 
 
 @pytest.mark.parametrize("revision", migrate.revisions())
 def test_a_database_of_any_revision_moves_forwards_and_keeps_its_events(
     new_database: Callable[..., str], connection: psycopg.Connection[Any], revision: str
 ) -> None:
-    url, order = new_database(migrated=False), uuid4()
+    url = new_database(migrated=False)
     migrate.upgrade(url, revision)
     assert migrate.current(url) == revision
-    with psycopg.connect(url) as old:
-        old.execute("SELECT append_events(%s, %s)", (order, EVENTS))
+    order = append(url)
     migrate.upgrade(url)
     assert migrate.current(url) == migrate.revisions()[-1]
     with psycopg.connect(url) as new:
@@ -41,10 +43,55 @@ def test_a_database_of_any_revision_moves_forwards_and_keeps_its_events(
             "SELECT version, event_type FROM order_events WHERE order_id = %s ORDER BY 1", (order,)
         ).fetchall()
         assert kept == [(1, "OrderShipped"), (2, "OrderDelivered")]
-        assert columns(new) == columns(connection)
+        assert objects(new) == objects(connection)
+
+
+def test_through_every_revision_with_data_in_it_the_schema_is_that_of_a_fresh_install(
+    new_database: Callable[..., str], connection: psycopg.Connection[Any]
+) -> None:
+    url = new_database(migrated=False)
+    for revision in migrate.revisions():
+        migrate.upgrade(url, revision)
+        append(url)
+        migrate.upgrade(url, revision)
+    migrate.upgrade(url)
+    done(url, "refresh")
+    migrate.upgrade(url)
+    with psycopg.connect(url) as upgraded:
+        assert objects(upgraded) == objects(connection)
+        assert upgraded.execute("SELECT count(*) FROM orders").fetchone() == (len(migrate.revisions()),)
+
+
+def test_a_database_full_of_odd_things_gets_the_schema_of_a_fresh_install(
+    new_database: Callable[..., str], connection: psycopg.Connection[Any]
+) -> None:
+    url = new_database(migrated=False)
+    old_release.make(url)
+    migrate.upgrade(url)
+    with psycopg.connect(url) as upgraded:
+        upgraded.execute("DROP VIEW paid_by_customer, paid; DROP FUNCTION paid_for")
+        assert objects(upgraded) == objects(connection)
+
+
+def test_the_comparison_sees_a_small_difference(connection: psycopg.Connection[Any]) -> None:
+    for change in (
+        "ALTER TABLE order_events_03 ENABLE TRIGGER append_only",
+        "ALTER TABLE order_events ALTER source SET DEFAULT 'x'",
+        "COMMENT ON COLUMN order_events.source IS 'x'",
+        "ALTER FUNCTION append_events RESET search_path",
+        "ALTER FUNCTION clock_ms STABLE",
+        "GRANT SELECT ON consumers TO PUBLIC",
+        "GRANT EXECUTE ON FUNCTION hold_horizon TO PUBLIC",
+        "DROP INDEX order_events_feed",
+        "ALTER SEQUENCE feed_horizon CACHE 2",
+    ):
+        before = objects(connection)
+        with connection.transaction(force_rollback=True):
+            connection.execute(change)
+            assert objects(connection) != before, change
 
 
 def test_migrating_twice_changes_nothing(connection: psycopg.Connection[Any], database_url: str) -> None:
-    before = columns(connection)
+    before = objects(connection)
     migrate.upgrade(database_url)
-    assert columns(connection) == before
+    assert objects(connection) == before

@@ -75,9 +75,9 @@ def _not_as_root(socket_folder: str) -> dict[str, Any]:
     """As who may connect to the server: a socket in a data folder is for its owner only."""
     if os.getuid() != 0:
         return {}
-    if not socket_folder.startswith("/"):
+    owner = Path(socket_folder).stat() if socket_folder.startswith("/") else None
+    if owner is None or owner.st_uid == 0:
         return {"user": "nobody", "group": "nogroup", "extra_groups": []}
-    owner = Path(socket_folder).stat()
     return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
 
 
@@ -97,7 +97,7 @@ def test_a_pooler_that_shares_is_refused_with_the_setting_that_mends_it(
     pooled: Pooled, mode: str, size: int
 ) -> None:
     url = pooled(mode, size)
-    for use in (eventstore.connect, migrate.upgrade, lambda url: eventstore.Store(url).stream(uuid4())):
+    for use in (eventstore.connect, migrate.upgrade):
         with pytest.raises(eventstore.DatabaseUnavailableError, match=r'pool_mode = session .*"shop"'):
             use(url)
 

@@ -1,6 +1,8 @@
 """Dagster's own configuration and storage."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import dagster as dg
 import psycopg
 import pytest
 import yaml
+from dagster._core.events import EngineEventData
+from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from psycopg import sql
 
@@ -115,6 +119,32 @@ def test_runs_of_a_dagster_that_is_gone_are_reported_failed(
         found = instance.get_run_by_id(run.run_id)
     assert found is not None
     assert found.status.value == status
+
+
+@pytest.mark.parametrize(
+    ("launched", "living", "status"),
+    [
+        (True, False, WorkerStatus.NOT_FOUND),
+        (True, True, WorkerStatus.RUNNING),
+        (False, False, WorkerStatus.RUNNING),  # that of the demo, which may run elsewhere
+    ],
+)
+def test_a_run_whose_process_is_gone_is_noticed(
+    prepared: Path, launched: bool, living: bool, status: WorkerStatus
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:
+        gone.wait()
+    with dg.DagsterInstance.get() as instance:
+        assert instance.run_launcher.supports_check_run_worker_health
+        run = instance.create_run_for_job(
+            dg.Definitions([nothing]).resolve_implicit_global_asset_job_def(),
+            status=dg.DagsterRunStatus.STARTED,
+            tags={GRPC_INFO_TAG: "{}"} if launched else {},
+        )
+        assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING  # in doubt
+        data = EngineEventData.in_process(os.getpid() if living else gone.pid)
+        instance.report_engine_event("Started process for run.", run, data)
+        assert instance.run_launcher.check_run_worker_health(run).status is status
 
 
 @dg.asset

@@ -185,6 +185,61 @@ def test_a_busy_process_of_a_killed_server_is_waited_for(home: Path) -> None:
         assert working.done()
 
 
+@pytest.mark.parametrize("suspended", [False, True])
+def test_what_lingers_of_a_killed_server_is_ended(home: Path, suspended: bool) -> None:
+    """By a statement that never ends, or suspended: nobody could connect while it lasts."""
+    url = embedded.start(home)
+    busy = threading.Event()
+    backends = []
+
+    def work() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            backends.append(connection.info.backend_pid)
+            connection.add_notice_handler(lambda _: busy.set())
+            with suppress(psycopg.OperationalError):
+                connection.execute("DO $$ BEGIN RAISE NOTICE 'busy'; LOOP END LOOP; END $$")
+
+    with ThreadPoolExecutor() as pool:
+        working = pool.submit(work)
+        assert busy.wait(_PATIENCE_S)
+        if suspended:
+            psutil.Process(backends[0]).suspend()
+        _kill(home)
+        begin = time.monotonic()
+        assert embedded.start(home) == url
+        assert time.monotonic() - begin < 30
+        working.result(_PATIENCE_S)
+
+
+def test_a_stop_on_purpose_can_be_told_from_a_crash(home: Path) -> None:
+    assert embedded.last_stop(home) == 0
+    embedded.start(home)
+    embedded.stop(home)
+    first = embedded.last_stop(home)
+    assert first > 0
+    embedded.start(home)
+    _kill(home)
+    embedded.start(home)
+    assert embedded.last_stop(home) == first
+    embedded.stop(home)
+    assert embedded.last_stop(home) > first
+
+
+def test_the_log_of_the_server_is_of_bounded_size_while_it_runs(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "LOG_BYTES", 2000)
+    url = embedded.start(home)
+    for number in range(30):
+        with psycopg.connect(url) as connection, suppress(psycopg.Error):
+            connection.execute(f"SELECT no_such_column_{number}, '{'x' * 100}'")
+        embedded.bound_log(home)
+    log, before = home / "postgres.log", home / "postgres.log.1"
+    assert log.stat().st_size < 3000
+    assert 2000 < before.stat().st_size < 3000
+    assert "no_such_column_29" in log.read_text() + before.read_text()
+
+
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
     """A process that is no PostgreSQL, of the user who runs the embedded server."""

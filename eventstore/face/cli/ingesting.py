@@ -101,7 +101,8 @@ def rejects(
         table.add_column(column, overflow="fold", no_wrap=column == "line")
     for reject in found:
         raw = reject.raw[:_RAW_SHOWN].decode(errors="replace")
-        table.add_row(Path(reject.file).name, str(reject.line), reject.reason, reject.detail, raw)
+        texts = (Path(reject.file).name, str(reject.line), reject.reason, reject.detail, raw)
+        table.add_row(*map(printable, texts))
     console.print(table, markup=False)
     print_fields({"waiting": sum(counts.values()), "by_reason": counts})
     console.print("After a fix: `eventstore rejects retry`.")

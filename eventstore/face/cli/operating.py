@@ -11,7 +11,7 @@ from eventstore.log.schema import migrate
 from eventstore.readmodels.status import status as read_status
 from eventstore.server import embedded
 from eventstore.server.databases import ensure_database
-from eventstore.server.settings import database_url, home, landing
+from eventstore.server.settings import database_url, home, landing, made
 from eventstore.server.urls import without_password
 
 
@@ -22,7 +22,7 @@ def init(as_json: Json = False) -> None:
     ensure_database(url)
     before = migrate.current(url)
     migrate.upgrade(url)
-    landing().mkdir(parents=True, exist_ok=True)
+    made(landing())
     result = {
         "database": without_password(url),
         "revision": migrate.current(url),

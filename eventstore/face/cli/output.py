@@ -10,15 +10,31 @@ from typing import Any
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
 from eventstore.domain.payload import with_room
 from eventstore.domain.shown import printable
 
-console = Console(highlight=False)
-progress_console = Console(stderr=True)
+_ANY_WIDTH = 100_000
+
+
+class _Console(Console):
+    """In a pipe nothing is cut or folded, whatever FORCE_COLOR and COLUMNS say: a program reads it."""
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.file.isatty()
+
+    @property
+    def options(self) -> ConsoleOptions:
+        found = super().options
+        return found if self.is_terminal else found.update(width=_ANY_WIDTH)
+
+
+console: Console = _Console(highlight=False)
+progress_console: Console = _Console(stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -63,7 +79,7 @@ def in_one_line(text: str) -> str:
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
     """Name and value, a line each; what is empty is left out."""
     shown = {
-        name.replace("_", " "): _readable(value)
+        name.replace("_", " "): printable(_readable(value))
         for name, value in fields.items()
         if value not in (None, (), [], {})
     }

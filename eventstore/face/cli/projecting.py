@@ -166,7 +166,7 @@ def _replay(
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=progress_console,
-        disable=quiet,
+        disable=quiet or not progress_console.is_terminal,
     ) as progress:
         task = progress.add_task("replaying", total=total)
 

@@ -1,5 +1,7 @@
 -- Says what is wrong with an event of append_events().
 CREATE OR REPLACE FUNCTION refuse_event(event jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    named CONSTANT text := regexp_replace(left(event ->> 'type', 200), '[[:cntrl:]]', '?', 'g');
 BEGIN
     IF jsonb_typeof(event) <> 'object' THEN
         RAISE EXCEPTION 'an event must be a JSON object {"type", "data", …}, found %', jsonb_typeof(event)
@@ -8,16 +10,16 @@ BEGIN
         RAISE EXCEPTION 'an event needs a "type", a string such as "OrderPaid"'
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF NOT event ? 'data' THEN
-        RAISE EXCEPTION 'event % needs "data", a JSON object', event ->> 'type'
+        RAISE EXCEPTION 'event % needs "data", a JSON object', named
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF event - '{type,data,created_at,source,source_id,metadata}'::text[] <> '{}' THEN
-        RAISE EXCEPTION 'event % has unknown keys: %', event ->> 'type',
-            (SELECT string_agg(key, ', ' ORDER BY key)
+        RAISE EXCEPTION 'event % has unknown keys: %', named,
+            (SELECT regexp_replace(left(string_agg(key, ', ' ORDER BY key), 200), '[[:cntrl:]]', '?', 'g')
                FROM jsonb_object_keys(event - '{type,data,created_at,source,source_id,metadata}'::text[]) AS key)
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Known keys: type, data, created_at, source, source_id, metadata.';
     END IF;
-    RAISE EXCEPTION 'event %: source and source_id must be strings', event ->> 'type'
+    RAISE EXCEPTION 'event %: source and source_id must be strings', named
         USING ERRCODE = 'invalid_parameter_value';
 END $$;
 

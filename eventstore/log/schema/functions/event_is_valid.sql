@@ -39,7 +39,8 @@ BEGIN
     IF problem IS NULL THEN
         RETURN true;
     END IF;
-    RAISE EXCEPTION 'event % cannot be recorded: %', left(event_type, 200), problem
+    RAISE EXCEPTION 'event % cannot be recorded: %',
+        regexp_replace(left(event_type, 200), '[[:cntrl:]]', '?', 'g'), problem
         USING ERRCODE = 'check_violation', TABLE = 'order_events', CONSTRAINT = 'event_is_valid',
               HINT = 'Correct the event and append it again. Amounts have at most 8 digits before the point and '
                      '2 after it; they are never rounded.';

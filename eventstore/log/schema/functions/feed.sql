@@ -67,11 +67,13 @@ BEGIN
     -- First what was published, then the locks: an append whose lock is not there yet will mint above the former.
     published := coalesce(pg_sequence_last_value('feed_horizon'), 0);
     RETURN least(published, (
-        SELECT min(((l.classid::bigint & 65535) << 32) | l.objid::bigint) - 1
+        -- Not below 0, whatever floor a stranger announces: there is no id of a time before.
+        SELECT greatest(0, min(((l.classid::bigint & 65535) << 32) | l.objid::bigint) - 1)
           FROM pg_locks l
          WHERE l.locktype = 'advisory' AND l.mode = 'ShareLock' AND l.objsubid = 1
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND l.classid::bigint >> 16 = 17747));
+           AND l.classid::bigint >> 16 = 17747
+        HAVING count(*) > 0));
 END $$;
 
 -- The feed: events after a watermark (null: from the beginning), each exactly once, an order's versions rising.

@@ -25,7 +25,8 @@ BEGIN
        OR NEW.metadata ? 'schema_version' OR length(NEW.event_data ->> 'amount') > 20 THEN
         problem := public.beyond_limits(NEW.event_data, NEW.metadata);
         IF problem IS NOT NULL THEN
-            RAISE EXCEPTION 'event % cannot be recorded: %', left(NEW.event_type, 200), problem
+            RAISE EXCEPTION 'event % cannot be recorded: %',
+                regexp_replace(left(NEW.event_type, 200), '[[:cntrl:]]', '?', 'g'), problem
                 USING ERRCODE = 'check_violation', TABLE = 'order_events', CONSTRAINT = 'limits',
                       HINT = 'Keep large or deep documents elsewhere, and their address in the event.';
         END IF;

@@ -1,6 +1,6 @@
 """A client that appends, and journals what it sent, what it was told, and what became of each transaction."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 from zlib import crc32
@@ -10,10 +10,11 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from tests.chaos.happenings import Event, happening, order_named, sent_line
-from tests.chaos.stage import Player, Stage, is_disturbance
+from tests.chaos.stage import Player, Stage
 
-#: Wrong version, deadlock, too many prepared transactions: refused, nothing happened.
-_REFUSED = {"ES001", "40P01", "53200"}
+#: Wrong version, deadlock: refused, nothing happened.
+_REFUSED = {"ES001", "40P01"}
+_TOO_MANY_PREPARED = "53200"
 _APPEND = "SELECT id, version FROM append_events(%s, %s, %s)"
 _WINDOW = 150
 
@@ -24,16 +25,16 @@ def is_to_commit(gid: str) -> bool:
 
 
 class Transaction:
-    def __init__(self, writer: "Writer", name: str) -> None:
-        self._writer, self.name = writer, name
+    def __init__(self, client: "Client", name: str) -> None:
+        self._client, self.name = client, name
         self.ending = "commit"  #: or "rollback", "prepare"
 
     def append(self, order_id: UUID, events: list[Event], expected: int | None = None) -> None:
-        writer = self._writer
+        client = self._client
         tags = [event["data"]["tag"] for event in events]
-        writer.sent.write(*(sent_line(event["data"]["tag"], self.name, order_id, event) for event in events))
-        rows = writer.connection.execute(_APPEND, (order_id, Jsonb(events), expected)).fetchall()
-        writer.recorded.write(
+        client.sent.write(*(sent_line(event["data"]["tag"], self.name, order_id, event) for event in events))
+        rows = client.connection.execute(_APPEND, (order_id, Jsonb(events), expected)).fetchall()
+        client.recorded.write(
             *(
                 (tag, self.name, order_id, version, event_id)
                 for tag, (event_id, version) in zip(tags, rows, strict=True)
@@ -43,14 +44,16 @@ class Transaction:
     @contextmanager
     def undone(self) -> Iterator["Transaction"]:
         """A savepoint that is rolled back, whatever becomes of the rest."""
-        part = Transaction(self._writer, f"{self.name} savepoint")
-        self._writer.outcome.write((part.name, "undone"))
-        self._writer.connection.execute("SAVEPOINT part")
+        part = Transaction(self._client, f"{self.name} savepoint")
+        self._client.outcome.write((part.name, "undone"))
+        self._client.connection.execute("SAVEPOINT part")
         yield part
-        self._writer.connection.execute("ROLLBACK TO SAVEPOINT part")
+        self._client.connection.execute("ROLLBACK TO SAVEPOINT part")
 
 
-class Writer(Player):
+class Client(Player):
+    """What patterns are made of."""
+
     role = "writer"
 
     def __init__(self, stage: Stage, process: str) -> None:
@@ -58,20 +61,7 @@ class Writer(Player):
         self.sent, self.recorded, self.outcome = map(self.journal, ("sent", "recorded", "outcome"))
         self.owed: list[tuple[UUID, Event]] = []  #: to be sent until they are acknowledged
         self._number = self._tags = 0
-        self._pattern = ""
-
-    def act(self) -> None:
-        from tests.chaos.patterns import PATTERNS, PATTERNS_OF_THE_CALM  # noqa: PLC0415 - they are written in terms of this module
-
-        if self.owed:
-            self._pattern = "sent_until_acknowledged"
-            self.send_owed()
-        patterns = PATTERNS_OF_THE_CALM if self.stage.is_calm else PATTERNS
-        [(pattern, _)] = self.chance.choices(patterns, [weight for _, weight in patterns])
-        self._pattern = pattern.__name__
-        pattern(self)
-
-    # What patterns are made of.
+        self.pattern = ""
 
     def send_owed(self) -> None:
         """With another tag each time, so that the journals tell what came of which."""
@@ -113,7 +103,7 @@ class Writer(Player):
             self._set_flush("LOCAL", flush_last)
         except psycopg.Error as error:
             self.outcome.write((tx.name, "undone"))  # COMMIT was never sent
-            if error.sqlstate not in _REFUSED or is_disturbance(error):
+            if error.sqlstate not in _REFUSED:
                 raise
             self.connection.execute("ROLLBACK")
             return
@@ -124,7 +114,7 @@ class Writer(Player):
             try:
                 self.connection.execute(sql.SQL("PREPARE TRANSACTION {}").format(tx.name))
             except psycopg.Error as error:
-                if error.sqlstate not in _REFUSED:
+                if error.sqlstate != _TOO_MANY_PREPARED:
                     raise
             else:
                 self.outcome.write((tx.name, "prepared"))
@@ -148,7 +138,7 @@ class Writer(Player):
 
     def _next(self) -> Transaction:
         self._number += 1
-        return Transaction(self, f"{self._pattern} {self.process}/{self._number}")
+        return Transaction(self, f"{self.pattern} {self.process}/{self._number}")
 
     def _flushes(self) -> tuple[str, str]:
         """synchronous_commit before the appends, and after them."""
@@ -162,6 +152,3 @@ class Writer(Player):
     def _set_flush(self, scope: str, value: str) -> None:
         if value:
             self.connection.execute(f"SET {scope} synchronous_commit TO {value}")
-
-
-Pattern = Callable[[Writer], None]
