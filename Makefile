@@ -7,10 +7,10 @@ WORKERS := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test bench chaos lint clean
+.PHONY: help demo up down test bench chaos mutants lint clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Ingest sample files with a Dagster job and show what became of them
 	@$(PYTHON) -m pipelines.demo
@@ -31,6 +31,9 @@ bench: $(VENV)/.installed-dev ## Measure speed into docs/benchmarks.md (EVENTS=1
 chaos: $(VENV)/.installed-dev ## Let everything happen at once, compare what is left with what must be (EVENTS=1000000 or SECONDS=60, CRASHES=50, SEED=1)
 	@$(PYTHON) -m tests.chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(CRASHES),--crashes $(CRASHES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutants: $(VENV)/.installed-dev ## Take the steps of the protocols out, one at a time: a test must fail each time (ONLY=hold_horizon)
+	@$(PYTHON) -m tests.mutants $(if $(ONLY),--only '$(ONLY)')
 
 lint: $(VENV)/.installed-dev ## Check style, types and the direction of imports
 	$(VENV)/bin/ruff check
