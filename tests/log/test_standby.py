@@ -33,16 +33,10 @@ def standby(connection: Connection, database_url: str, tmp_path: Path) -> Iterat
     if os.environ["EVENTSTORE_TEST_SERVER"]:
         pytest.skip("makes a standby of the embedded server only")
     data = tmp_path / "postgres"
-    copy = [
-        program("pg_basebackup"),
-        "-d",
-        database_url,
-        "-D",
-        data,
-        "--checkpoint=fast",
-        "--write-recovery-conf",
-    ]
-    subprocess.run(copy, check=True, capture_output=True)
+    options = ["--checkpoint=fast", "--write-recovery-conf"]
+    subprocess.run(
+        [program("pg_basebackup"), "-d", database_url, "-D", data, *options], check=True, capture_output=True
+    )
     owner = Path(str(connection.info.host)).stat()
     for path in [data, *data.rglob("*")]:
         shutil.chown(path, owner.st_uid, owner.st_gid)
