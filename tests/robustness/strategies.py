@@ -202,7 +202,27 @@ _unlikely = st.fixed_dictionaries(
 #: An event for append_events(), or what somebody takes for one.
 events = st.one_of(_likely, _likely, _likely, _unlikely, json_values)
 
-#: A line of a file, or what somebody takes for one.
+_full_payloads = st.builds(
+    lambda payload, currency, customer: payload | {"currency": currency, "customer_id": str(customer)},
+    clean_payloads,
+    st.sampled_from(["EUR", "USD"]),
+    st.uuids(),
+)
+_likely_envelopes = st.fixed_dictionaries(
+    {
+        "specversion": st.just("1.0"),
+        "id": clean_texts,
+        "source": clean_texts,
+        "type": st.sampled_from(TYPES),
+        "subject": st.uuids().map(str),
+        "data": _full_payloads,
+    },
+    optional={
+        "time": st.sampled_from(_TIMES[:1]),
+        "schemaversion": st.sampled_from([2, "2"]),
+        "x": _clean_json,
+    },
+)
 _envelopes = st.fixed_dictionaries(
     {
         "specversion": st.just("1.0"),
@@ -226,11 +246,15 @@ def _damaged(line: bytes, at: int, byte: int) -> bytes:
     return line[:at] + bytes((byte,)) + line[at + 1 :]
 
 
-_lines = (_envelopes | json_values).map(lambda value: json.dumps(value).encode())
+_lines = (_likely_envelopes | _envelopes | json_values).map(lambda value: json.dumps(value).encode())
+
+#: A line of a file, or what somebody takes for one.
 lines = st.one_of(
+    _likely_envelopes.map(lambda value: json.dumps(value).encode()),
     _lines,
-    _lines,
-    _envelopes.map(lambda e: json.dumps(e, ensure_ascii=False).encode(errors="surrogatepass")),
+    (_likely_envelopes | _envelopes).map(
+        lambda e: json.dumps(e, ensure_ascii=False).encode(errors="surrogatepass")
+    ),
     st.builds(_damaged, _lines, st.integers(0, 10_000), st.integers(0, 255)),
     st.binary(max_size=30),
 )

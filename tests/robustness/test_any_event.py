@@ -28,7 +28,7 @@ _EXPECTED = (None, None, None, None, 0, 1, -1)
     ),
     chance=st.randoms(use_true_random=False),
 )
-@settings(max_examples=4, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 def test_an_event_is_refused_with_a_reason_or_harms_its_order_alone(
     fresh: Callable[[], AbstractContextManager[str]],
     orders: list[list[Given]],

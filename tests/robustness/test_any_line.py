@@ -20,10 +20,10 @@ from tests.robustness.senders import is_refused_with_a_reason
 
 @given(
     orders=strategies.good_orders,
-    bad=st.lists(strategies.lines, min_size=80, max_size=80),
+    bad=st.lists(strategies.lines, min_size=60, max_size=60),
     chance=st.randoms(use_true_random=False),
 )
-@settings(max_examples=3, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 def test_a_line_is_rejected_with_a_reason_or_harms_its_order_alone(
     fresh: Callable[[], AbstractContextManager[str]],
     tmp_path: Path,
@@ -65,8 +65,8 @@ _ROWS = st.tuples(
 )
 
 
-@given(orders=strategies.good_orders, rows=st.lists(_ROWS, min_size=30, max_size=30))
-@settings(max_examples=2, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+@given(orders=strategies.good_orders, rows=st.lists(_ROWS, min_size=40, max_size=40))
+@settings(max_examples=1, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 def test_a_staged_row_is_refused_with_a_reason_or_harms_its_order_alone(
     fresh: Callable[[], AbstractContextManager[str]],
     orders: list[list[Given]],

@@ -92,7 +92,7 @@ def test_it_is_dumped_and_restored(new_database: Callable[..., str], dump_format
     assert fingerprint(target) == fingerprint(source)
     migrate.upgrade(target)
     assert fingerprint(target) == fingerprint(source)
-    if dump_format == "custom":
+    if (dump_format, revision) == ("custom", "0003"):
         runs(target, old)
 
 
@@ -108,4 +108,5 @@ def test_its_log_alone_is_restored_by_who_says_so(new_database: Callable[..., st
     assert fingerprint(target)[0] == 0
     assert load(target, b"BEGIN; SET LOCAL eventstore.restoring = 'on';\n" + data + b"COMMIT;\n") == ""
     assert fingerprint(target) == fingerprint(source)
-    runs(target, old)
+    if revision == "head":
+        runs(target, old)

@@ -36,10 +36,15 @@ class _Console(Console):
 console: Console = _Console(highlight=False)
 progress_console: Console = _Console(stderr=True)
 
+#: What JSON does not escape, and a terminal or an editor obeys: DEL, C1, line ends, marks that turn the text.
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 
 def print_json(value: Any) -> None:
     """One object on one line; amounts as decimal strings, times in ISO 8601."""
     text = with_room(msgspec.json.encode, value).decode()
+    if not text.isascii() or "\x7f" in text:
+        text = _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":  # what is left is the same everywhere
         text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
     typer.echo(text)
