@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import psycopg
+from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 from rich.table import Table
 
@@ -70,7 +71,13 @@ def _run_job(files: list[Path]) -> dg.ExecuteInProcessResult:
 
 def _errors(result: dg.ExecuteInProcessResult) -> list[str]:
     failures = [event for event in result.all_events if event.is_step_failure]
-    return [f"{event.step_key}: {event.step_failure_data.error_display_string}" for event in failures]
+    return [f"{event.step_key}: {_reason(event.step_failure_data)}" for event in failures]
+
+
+def _reason(failed: StepFailureData) -> str:
+    """One line where it is an outage; of anything else all that Dagster knows."""
+    said = failed.user_failure_data
+    return (said and said.description) or failed.error_display_string
 
 
 def _report(result: dg.ExecuteInProcessResult, connection: Connection) -> None:

@@ -27,8 +27,8 @@ from eventstore.server.databases import CONNECT_TIMEOUT_S
 from eventstore.server.settings import database_url
 from eventstore.server.urls import checked, without_password
 
-#: What the pool cannot do, `_unavailable` says; its own words would be lines on standard error.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+#: What psycopg warns of arrives as an error too; a second time it would be lines on standard error.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class Store:

@@ -19,6 +19,7 @@ _REMEDIES = (
         ("too many", "slots are reserved", "no more connections"),
         "close other sessions, or raise max_connections or the role's CONNECTION LIMIT",
     ),
+    (("could not write", "No space left"), "free space on the disk of the server"),
     (("database system is", "not yet accepting"), "try again in a moment"),
     (("does not exist",), "check the URL; `eventstore init` creates a database that is missing"),
     (("permission denied",), "ask its owner for: GRANT CONNECT ON DATABASE"),
