@@ -98,6 +98,15 @@ def processes(data: Path) -> list[psutil.Process]:
     return found
 
 
+def recovers(data: Path) -> bool:
+    """Whether a process of the server reads its log to recover from a crash. It says so in its title."""
+    for process in processes(data):
+        with suppress(psutil.Error):
+            if "startup" in " ".join(process.cmdline()):
+                return True
+    return False
+
+
 def socket_lock_file(data: Path) -> Path:
     """PostgreSQL's lock file beside the socket."""
     return _socket_folder(data) / f".s.PGSQL.{PORT}.lock"

@@ -31,6 +31,7 @@ LOG_BYTES = 10 * 2**20
 
 _LINGERING_S = 30  # processes of a killed server may take this long to leave
 _ASKED_S, _FORCED_S = 3, 8  # … without being told to, and without being made to
+_STUCK_S = 10  # after a crash a server begins to recover at once
 _SLOW_START_S = 10
 _SLOW_STOP_S = 300
 _LEAST_FREE = 2**20
@@ -176,8 +177,10 @@ def _url(data: Path, database: str) -> str:
     )
 
 
-def _state(data: Path, database: str) -> Literal["accepting", "changing", "absent"]:
-    """Whether the server of this folder takes connections, is starting or stopping, or is not there."""
+def _state(data: Path, database: str) -> Literal["accepting", "changing", "recovering", "absent"]:
+    """Whether the server of this folder takes connections, starts or stops, recovers from the crash of a
+    process, or is not there.
+    """
     if _postmaster(data) is None:
         return "absent"
     try:
@@ -185,8 +188,8 @@ def _state(data: Path, database: str) -> Literal["accepting", "changing", "absen
             served = connection.execute("SHOW data_directory").fetchone()
     except psycopg.OperationalError as error:
         message = " ".join(str(error).split())
-        if "the database system is" in message:  # starting up, in recovery, shutting down
-            return "changing"
+        if "the database system is" in message:  # starting up, shutting down, in recovery mode
+            return "recovering" if "in recovery mode" in message else "changing"
         if "FATAL" not in message or "does not exist" in message:
             return "absent"
         raise ServerError(f"PostgreSQL in {data} refuses connections: {message}") from None
@@ -214,7 +217,7 @@ def _exclusive(home: Path) -> Iterator[int]:
 def _start_and_wait(data: Path) -> None:
     process: subprocess.Popen[bytes] | None = None
     log_start = 0
-    begin = time.monotonic()
+    begin = alive_at = time.monotonic()
     told = False
     while (state := _state(data, "postgres")) != "accepting":
         waited = time.monotonic() - begin
@@ -224,10 +227,26 @@ def _start_and_wait(data: Path) -> None:
                 time.sleep(_RETRY_S)
             log_start = _log_file(data).stat().st_size if _log_file(data).exists() else 0
             process = _launch(data)
+        if state != "recovering" or cluster.recovers(data):
+            alive_at = time.monotonic()
+        elif time.monotonic() - alive_at > _STUCK_S:
+            _log.warning("PostgreSQL in %s gave up its recovery and stays like that; ending it", data)
+            _end(data)
         if waited > _SLOW_START_S and not told:
             _log.warning("PostgreSQL in %s is starting, perhaps recovering from a crash; waiting", data)
             told = True
         time.sleep(_POLL_S)
+
+
+def _end(data: Path) -> None:
+    """kill -9 all processes of the server: the next one recovers from the log, as after any crash."""
+    processes = cluster.processes(data)
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
+    for started in _started:
+        started.poll()
+    psutil.wait_procs(processes, timeout=_LINGERING_S)
 
 
 def _launch(data: Path) -> subprocess.Popen[bytes]:

@@ -138,7 +138,7 @@ def _tell(order: Order, event: Event) -> None:  # noqa: PLR0912 - one list of ru
                 note("amount_corrected_before_created")
             order["amount"], order["currency"] = amount_of(event), data["currency"]
         case other:
-            order["unknown_events"].append(other)
+            order["unknown_events"] += [] if other in order["unknown_events"] else [other]
 
 
 def recorded_ms(event: Event) -> int:

@@ -105,7 +105,7 @@ def test_read_models_that_follow_from_the_log_are_right(told: _Told, database_ur
     [
         ("orders", "UPDATE orders SET paid_amount = paid_amount + 0.01"),
         ("orders", "DELETE FROM orders"),
-        ("order_as_of", "UPDATE order_history SET status = 'Shipped' WHERE recorded_to = 'infinity'"),
+        ("order_as_of", "UPDATE order_history SET status = 'Wrong'"),
         ("customers", "INSERT INTO customers VALUES (gen_random_uuid(), 'EUR', 1, 1, now(), now())"),
         ("daily_order_metrics", "UPDATE daily_order_metrics SET revenue = 0"),
     ],

@@ -450,3 +450,36 @@ def test_finding_a_running_server_takes_milliseconds(home: Path) -> None:
         embedded.start(home)
         times.append(time.perf_counter() - begin)
     assert min(times) < 0.05
+
+
+def test_a_server_that_gave_up_its_recovery_and_stays_is_ended_and_started_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PostgreSQL 18 does when the process that recovers fails: its other processes are never told."""
+    monkeypatch.setattr(embedded, "_STUCK_S", 1)
+    url = embedded.start(home)
+    server = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().split()[0]))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT n FROM generate_series(1, 300000) n")
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline and server.is_running():
+        startup = [child for child in _children(server) if "startup" in _title(child)]
+        if startup:
+            startup[0].kill()
+            break
+    assert embedded.start(home) == url
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (300000,)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return process.children()
+    return []
+
+
+def _title(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
