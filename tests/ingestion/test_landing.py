@@ -574,3 +574,15 @@ def test_an_ingester_may_do_all_of_this_and_a_reader_may_look(
 @retry(retry=retry_if_result(lambda met: not met), wait=wait_fixed(0.02), stop=stop_after_delay(30))
 def until(condition: Callable[[], bool]) -> bool:
     return condition()
+
+
+def test_a_run_that_lives_keeps_the_files_that_it_took(
+    connection: Connection, folder: Path, drop: Drop
+) -> None:
+    drop("events.ndjson")
+    mine, _ = landing.claim(connection, folder)
+    connection.execute("UPDATE landing_files SET claimed_until = clock_timestamp()")
+    landing.renew(connection, mine)
+    theirs, _ = landing.claim(connection, folder)
+    assert [found.path.name for found in mine.together] == ["events.ndjson"]
+    assert theirs.together == []

@@ -189,6 +189,18 @@ def test_a_member_of_eventstore_ingester_can_ingest_and_retry_and_nothing_else(
     assert streams(connection) == {order: ["1"]}
 
 
+def test_names_of_an_ingesters_own_do_not_come_before_those_of_the_log(
+    as_ingester: Connection, connection: Connection, event: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(event())
+    as_ingester.execute("CREATE TEMPORARY TABLE order_events (LIKE public.ingested_files)")
+    as_ingester.execute("SET search_path = pg_temp, public")
+    assert ingest(as_ingester, [path]).appended == 1
+    assert connection.execute("SELECT count(*) FROM order_events").fetchone() == (1,)
+    as_ingester.execute("DROP TABLE pg_temp.order_events")  # or its owner could not be dropped
+
+
 def test_a_role_that_is_set_after_login_can_ingest_too(
     connection: Connection, event: Make, tmp_path: Path
 ) -> None:

@@ -190,3 +190,67 @@ def test_a_reader_that_published_may_read_in_its_next_transaction(connection: Co
         publish(connection)
     with connection.transaction():
         assert read(connection) == [seen]
+
+
+# Pages
+
+
+def test_the_page_after_an_event_does_not_begin_with_it(connection: Connection) -> None:
+    ids = sorted(append(connection) for _ in range(3))
+    publish(connection)
+    assert read(connection, ids[0]) == ids[1:]
+    assert read(connection, ids[-1]) == []
+
+
+# Watermarks of consumers
+
+
+def save(connection: Connection, consumer: str, ms: int) -> None:
+    connection.execute("SELECT save_watermark(%s, uuidv7_ceiling(%s))", (consumer, ms))
+
+
+def test_a_watermark_ends_below_the_floor_of_an_open_append(
+    connection: Connection, other: Connection
+) -> None:
+    set_clock(connection, NOON)
+    with other.transaction():
+        append(other)
+        set_clock(connection, NOON + 1000)
+        publish(connection)
+        save(connection, "billing", NOON - 1)
+        with pytest.raises(psycopg.Error, match="above the horizon"):
+            save(connection, "billing", NOON)
+
+
+def test_a_consumer_without_an_owner_belongs_to_the_first_of_two_that_save_at_once(
+    connection: Connection, other: Connection, database_url: str
+) -> None:
+    connection.execute("INSERT INTO consumers (name, watermark) VALUES ('billing', uuidv7_lowest(0))")
+    logins = ["eventstore_test_first", "eventstore_test_second"]
+    for login in logins:
+        connection.execute(f"DROP ROLE IF EXISTS {login}")
+        connection.execute(f"CREATE ROLE {login} LOGIN IN ROLE eventstore_reader")
+    try:
+        publish(connection)
+        first, second = (psycopg.connect(database_url, autocommit=True) for _ in logins)
+        for session, login in zip((first, second), logins, strict=True):
+            session.execute(f"SET SESSION AUTHORIZATION {login}")
+        with first, second, ThreadPoolExecutor(1) as threads:
+            with first.transaction():
+                save(first, "billing", 1)
+                late = threads.submit(save, second, "billing", 2)
+                until(lambda: late.done() or is_blocked(connection, second.info.backend_pid))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match=logins[0]):
+                late.result(30)
+        assert connection.execute("SELECT owner FROM consumers").fetchone() == (logins[0],)
+    finally:
+        for login in logins:
+            connection.execute(f"DROP ROLE {login}")
+
+
+def test_nobody_else_may_call_the_functions_that_change_consumers(connection: Connection) -> None:
+    rows = connection.execute(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace "
+        "AND proname ~ 'consumer|watermark' AND has_function_privilege('public', oid, 'EXECUTE')"
+    )
+    assert rows.fetchall() == []

@@ -84,7 +84,14 @@ def test_what_a_stranger_left_in_public_is_named_with_the_remedy(
         migrate.upgrade(url)
 
 
-def test_functions_of_a_superuser_such_as_those_of_extensions_are_nobodys_business(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as admin:
-        admin.execute("CREATE FUNCTION helper() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+def test_functions_of_another_superuser_such_as_those_of_extensions_are_nobodys_business(
+    database_url: str,
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as admin, stranger(admin) as name:
+        admin.execute(
+            sql.SQL(
+                "ALTER ROLE {0} SUPERUSER; SET ROLE {0}; CREATE FUNCTION helper() RETURNS int "
+                "LANGUAGE sql AS 'SELECT 1'; RESET ROLE"
+            ).format(sql.Identifier(name))
+        )
         migrate.upgrade(database_url)

@@ -124,6 +124,29 @@ def test_a_late_event_makes_its_day_and_the_later_days_of_its_order_stale(connec
     assert snapshot(connection, MONDAY, order) == ("Paid", Decimal("1.00"), 1)
 
 
+def test_a_late_event_on_a_day_that_was_not_built_corrects_the_built_days_after_it(
+    connection: Database,
+) -> None:
+    order = uuid4()
+    append_json(connection, order, [shipped(WEDNESDAY)])
+    build_snapshots(connection, WEDNESDAY, WEDNESDAY)
+    append_json(connection, order, [paid(MONDAY)])
+    refresh_stale(connection)
+    assert snapshot(connection, WEDNESDAY, order) == ("Shipped", Decimal("1.00"), 2)
+    assert snapshot(connection, MONDAY, order) is None
+
+
+def test_a_checkpoint_of_other_rules_is_passed_over(connection: Database) -> None:
+    order = uuid4()
+    append_json(connection, order, [paid(MONDAY, hour) for hour in range(15) for _ in range(10)])
+    refresh_stale(connection)
+    changed = connection.execute("UPDATE order_checkpoints SET fold_version = 'others', paid_amount = 999")
+    assert changed.rowcount == 1
+    found = state(connection, order)
+    assert found is not None
+    assert found.paid_amount == Decimal("150.00")
+
+
 def test_an_event_after_the_last_built_day_makes_nothing_stale(connection: Database) -> None:
     order = uuid4()
     append_json(connection, order, [paid(MONDAY)])

@@ -18,8 +18,9 @@ from eventstore.readmodels import candidate as catching_up
 from eventstore.readmodels import promote as promoting
 from eventstore.readmodels import refresh as refreshing
 from eventstore.readmodels import replay as replaying
+from eventstore.readmodels.history import HISTORY
 from eventstore.readmodels.preview import preview
-from eventstore.readmodels.projection import BUCKETS, ORDERS
+from eventstore.readmodels.projection import BUCKETS, ORDERS, Projection
 from eventstore.readmodels.promote import promote
 from eventstore.readmodels.quarantine import quarantined
 from eventstore.readmodels.refresh import Refreshed, refresh
@@ -178,6 +179,23 @@ def test_a_promotion_brings_all_buckets_to_the_watermark_of_the_one_that_is_furt
     assert promoted.caught_up >= 1
     assert differences(connection) == []
     assert connection.execute("SELECT version FROM orders").fetchall() == [(2,), (2,)]
+
+
+@pytest.mark.parametrize("projection", [ORDERS, HISTORY], ids=["orders", "order_history"])
+def test_an_event_that_a_bucket_holds_already_is_not_folded_again_when_the_others_catch_up(
+    connection: Connection, projection: Projection[Any]
+) -> None:
+    ahead, behind = order_of(connection, 3), order_of(connection, 4)
+    for order in (ahead, behind):
+        append_json(connection, order, [paid()])
+    replay(connection, projection=projection)
+    for order in (ahead, behind):
+        append_json(connection, order, [paid()])
+    replay_bucket(connection, 3, projection)
+    assert promote(connection, projection) is not None
+    now = "" if projection is ORDERS else " WHERE recorded_to = 'infinity'"
+    rows = connection.execute(f"SELECT paid_amount::text, version FROM {projection.name}{now}")
+    assert rows.fetchall() == [("2.00", 2), ("2.00", 2)]
 
 
 def test_a_promotion_takes_nothing_back_that_the_live_table_has_seen(connection: Connection) -> None:

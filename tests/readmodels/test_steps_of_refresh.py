@@ -4,22 +4,25 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
-from eventstore.domain.events import OrderShipped
+from eventstore.domain.events import OrderPaid, OrderShipped
 from eventstore.domain.order import RULES_1, OrderState
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.readmodels import refresh as refreshing
+from eventstore.readmodels.current import current
+from eventstore.readmodels.history import HISTORY
 from eventstore.readmodels.metrics import refresh_daily_metrics
-from eventstore.readmodels.projection import ORDERS
+from eventstore.readmodels.projection import ORDERS, Projection
 from eventstore.readmodels.quarantine import quarantined
 from eventstore.readmodels.refresh import Refreshed, refresh
-from tests.log.pausing import is_blocked, until
+from tests.log.pausing import is_blocked, set_clock, until
 from tests.readmodels.standing import before_call, begin, differences
 
 Connection = psycopg.Connection[Any]
@@ -56,6 +59,16 @@ def _fails(_state: OrderState, _event: OrderShipped, _at: datetime) -> None:
     raise ZeroDivisionError
 
 
+def corrected(amount: str, at: int) -> dict[str, Any]:
+    data = {"amount": amount, "currency": "EUR"}
+    return {"type": "OrderAmountCorrected", "created_at": at, "data": data}
+
+
+def _paid_twice(state: OrderState, event: OrderPaid, _at: datetime) -> None:
+    state.paid_amount += 2 * event.amount
+
+
+DOUBLED = replace(RULES_1, version="2", rules=dict(RULES_1.rules) | {OrderPaid: _paid_twice})
 POISONED = replace(ORDERS, foldings=(replace(RULES_1, rules=dict(RULES_1.rules) | {OrderShipped: _fails}),))
 
 
@@ -220,6 +233,70 @@ def test_two_refreshes_of_a_derived_table_at_once_count_each_payment_once(
         for each in both:
             each.result(30)
     assert connection.execute("SELECT sum(revenue)::text FROM daily_order_metrics").fetchall() == [("8.00",)]
+
+
+def test_a_second_refresh_of_a_derived_table_waits_until_the_first_knows_where_it_stands(
+    connection: Connection, database_url: str, other: Connection, threads: ThreadPoolExecutor
+) -> None:
+    """Or both would add the payments since the same watermark."""
+    append_orders(connection, 5)
+    refresh(connection)
+    second: list[Future[object]] = []
+
+    class Stepping(psycopg.Connection[Any]):
+        def execute(self, query: Any, *given: Any, **named: Any) -> Any:
+            done = super().execute(query, *given, **named)
+            if not second and str(query).startswith("SELECT watermark FROM projections"):
+                second.append(begin(threads, connection, other, lambda: refresh_daily_metrics(other)))
+            return done
+
+    with Stepping.connect(database_url, autocommit=True) as first:
+        refresh_daily_metrics(first)
+    second[0].result(30)
+    assert connection.execute("SELECT sum(revenue)::text FROM daily_order_metrics").fetchall() == [("5.00",)]
+
+
+@pytest.mark.parametrize("projection", [ORDERS, HISTORY], ids=["orders", "order_history"])
+def test_an_order_whose_rules_are_gone_is_folded_again_as_a_whole_by_those_that_there_are(
+    connection: Connection, projection: Projection[Any]
+) -> None:
+    (order,) = append_orders(connection, 1)
+    refresh(connection, projection)
+    append_json(connection, order, [paid(2_000)])
+    refresh(connection, replace(projection, foldings=(DOUBLED,)))
+    rows = connection.execute(
+        f"SELECT max(paid_amount)::text, max(version) FROM {projection.name} WHERE fold_version = '2'"
+    )
+    assert rows.fetchall() == [("4.00", 2)]
+
+
+@pytest.mark.parametrize("projection", [ORDERS, HISTORY], ids=["orders", "order_history"])
+def test_an_order_with_a_late_event_is_folded_again_by_business_time(
+    connection: Connection, projection: Projection[Any]
+) -> None:
+    (order,) = append_orders(connection, 1, corrected("3.00", 3_000))
+    refresh(connection, projection)
+    append_json(connection, order, [corrected("2.00", 2_000)])
+    state_now = current(connection, order)
+    assert state_now is not None
+    assert state_now.amount == Decimal("3.00")
+    refresh(connection, projection)
+    now = "" if projection is ORDERS else " WHERE recorded_to = 'infinity' AND valid_to = 'infinity'"
+    assert connection.execute(f"SELECT amount::text FROM {projection.name}{now}").fetchall() == [("3.00",)]
+
+
+def test_what_one_millisecond_recorded_is_learned_at_once_however_short_a_chunk_is(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_clock(connection, 1_900_000_000_000)
+    orders = append_orders(connection, 2, paid(1_000), paid(2_000), paid(3_000))
+    monkeypatch.setattr(refreshing, "_CHUNK", 2)
+    refresh(connection, HISTORY)
+    for order in orders:
+        rows = connection.execute(
+            "SELECT paid_amount::text FROM order_history WHERE order_id = %s ORDER BY valid_from", (order,)
+        )
+        assert rows.fetchall() == [("1.00",), ("2.00",), ("3.00",)]
 
 
 def test_a_derived_table_takes_no_payment_that_orders_does_not_have_yet(connection: Connection) -> None:
