@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import uuid6
 
 from eventstore.domain.events import Event, UndecodableEvent, UnknownEvent
 from eventstore.domain.payload import decode, payload_version, with_room
@@ -73,7 +74,7 @@ class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def recorded_at(self) -> datetime:
         """When the store recorded it: the millisecond in its id, of an absurd one the last that there is."""
-        return from_ms(min(self.id.int >> 80, END_OF_TIME_MS))
+        return from_ms(min(uuid6.UUID(int=self.id.int, version=7).time, END_OF_TIME_MS))
 
     @cached_property
     def payload(self) -> bytes:
