@@ -48,8 +48,10 @@ def read_beliefs(
         "                      WHERE c.order_id = asked.order_id AND c.recorded_to = 'infinity'"
         "                        AND c.valid_from <= asked.since"
         "                      ORDER BY valid_from DESC LIMIT 1) covering ON true"
-        "  JOIN {table} h ON h.order_id = asked.order_id AND h.recorded_to = 'infinity'"
-        "   AND h.valid_from >= coalesce(covering.valid_from, '-infinity')"
+        # OFFSET 0: a probe of the index for each, also where the table has no statistics, as after a crash.
+        " CROSS JOIN LATERAL (SELECT * FROM {table} h"
+        "                      WHERE h.order_id = asked.order_id AND h.recorded_to = 'infinity'"
+        "                        AND h.valid_from >= coalesce(covering.valid_from, '-infinity') OFFSET 0) h"
         " ORDER BY h.order_id, h.valid_from"
     ).format(
         columns=sql.SQL(", ").join(sql.Identifier("h", column) for column in columns),
@@ -71,12 +73,15 @@ def close_rows(connection: Connection, table: str, spans: list[Span]) -> None:
         return
     closed = connection.execute(
         sql.SQL(
-            "UPDATE {} h SET recorded_to = closed.recorded_to"
-            "  FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[])"
-            "       AS closed(order_id, valid_from, recorded_to)"
-            " WHERE h.order_id = closed.order_id AND h.recorded_to = 'infinity'"
-            "   AND h.valid_from = closed.valid_from"
-        ).format(sql.Identifier(table)),
+            "UPDATE {table} h SET recorded_to = closed.recorded_to"
+            "  FROM (SELECT standing.place, standing.bucket, c.recorded_to"
+            "          FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[])"
+            "               AS c(order_id, valid_from, recorded_to)"
+            "         CROSS JOIN LATERAL (SELECT s.ctid AS place, s.tableoid AS bucket FROM {table} s"
+            "                              WHERE s.order_id = c.order_id AND s.recorded_to = 'infinity'"
+            "                                AND s.valid_from = c.valid_from OFFSET 0) standing) closed"
+            " WHERE h.ctid = closed.place AND h.tableoid = closed.bucket"
+        ).format(table=sql.Identifier(table)),
         (
             [span.state.order_id for span in spans],
             [from_ms(span.valid_from) for span in spans],

@@ -133,6 +133,32 @@ def test_one_more_event_on_a_long_stream_costs_two_rows_and_reads_a_handful(conn
     assert 0 < read < 20
 
 
+def test_news_of_many_orders_read_their_rows_only_though_the_table_has_no_statistics(
+    connection: Connection,
+) -> None:
+    connection.execute("ALTER TABLE order_history SET (autovacuum_enabled = off)")
+    orders = [uuid4() for _ in range(6_000)]
+    with connection.transaction():
+        connection.execute("SET LOCAL eventstore.restoring = 'on'")
+        connection.execute(
+            "INSERT INTO order_events (id, order_id, version, event_type, event_data, created_at) "
+            "SELECT uuidv7_at(clock_ms() - 60000 + n, 0), (%s::uuid[])[n], 1, 'OrderPaid', %s, 1000 "
+            "FROM generate_series(1, %s) AS n",
+            (orders, Jsonb(PAID), len(orders)),
+        )
+    refresh_history(connection)
+    for order in orders[::15]:
+        append_json(connection, order, [event("OrderPaid", 2_000, **PAID)])
+    with connection.transaction():
+        target = live(HISTORY, standing := lock(connection, HISTORY))
+        news = events_between(connection, standing.watermark, UUID(int=2**128 - 1), 1000)
+        read_before = rows_read(connection)
+        folded = learn_into(connection, target, news)
+        read = rows_read(connection) - read_before
+    assert (len(news), folded.rows) == (400, 800)
+    assert read < 3_000, read
+
+
 def test_each_event_of_a_long_stream_is_evolved_once(connection: Connection) -> None:
     evolved: list[int] = []
 
