@@ -44,8 +44,8 @@ ingest_and_refresh = dg.define_asset_job(
 
 refresh_metrics = dg.define_asset_job(
     "refresh_metrics",
-    selection=dg.AssetSelection.assets(derived.customers, derived.daily_order_metrics),
-    description="Bring customers and daily_order_metrics up to orders.",
+    selection=dg.AssetSelection.assets(*derived.DERIVED),
+    description=f"Bring {' and '.join(asset.key.path[-1] for asset in derived.DERIVED)} up to orders.",
     tags=tags(_HOUR),
     executor_def=dg.in_process_executor,
 )

@@ -5,10 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from eventstore.readmodels.projection import ORDERS, Projection
-from eventstore.readmodels.promote import promote, ready_to_promote
-from eventstore.readmodels.refresh import has_news, refresh
-from eventstore.readmodels.replay import replay_bucket
+from eventstore.engine.projection import Projection
+from eventstore.engine.promote import promote, ready_to_promote
+from eventstore.engine.refresh import refresh
+from eventstore.engine.replay import replay_bucket
+from eventstore.engine.standing import has_news
+from eventstore.orders.domain import DOMAIN
 from pipelines.metadata import per_second, table, table_name
 from pipelines.partitions import buckets
 from pipelines.resources import EventStore
@@ -80,7 +82,7 @@ def live_asset(
         freshness_policy=dg.FreshnessPolicy.time_window(
             warn_window=timedelta(minutes=90), fail_window=timedelta(hours=3)
         ),
-        pool="refresh" if projection is ORDERS else f"refresh_{projection.name}",
+        pool="refresh" if projection is DOMAIN.states else f"refresh_{projection.name}",
     )
     def live(context: dg.AssetExecutionContext, store: EventStore) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
@@ -140,7 +142,7 @@ def schedules(projection: Projection[Any], job: Any, often: str, cron: str) -> l
     )
     def when_there_is_news(store: EventStore) -> dg.RunRequest | dg.SkipReason:
         with store.connect() as connection:
-            if has_news(connection, projection) or ready_to_promote(connection, projection):
+            if has_news(connection, projection.name) or ready_to_promote(connection, projection):
                 return dg.RunRequest()
         return dg.SkipReason(f"No event above the watermark of {name}, and no finished replay to promote.")
 

@@ -8,10 +8,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from eventstore.domain.order import RULES_1, OrderState, status_of
 from eventstore.face.cli import projecting
-from eventstore.readmodels.history import HISTORY
-from eventstore.readmodels.projection import ORDERS
+from eventstore.orders.domain import (
+    HISTORY,  # was HISTORY
+    ORDERS,
+)
+from eventstore.orders.order import RULES_1, OrderState, status_of
 
 Cli = Callable[..., Any]
 
@@ -27,7 +29,7 @@ def new_rules(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def install() -> None:
         both = replace(ORDERS, foldings=(RULES_1, replace(RULES_1, version="2", status=returned_status)))
         monkeypatch.setattr(projecting, "ORDERS", both)
-        monkeypatch.setattr(projecting, "PROJECTIONS", (both, HISTORY))
+        monkeypatch.setattr(projecting, "DOMAIN.projections", (both, HISTORY))
         monkeypatch.setattr(projecting, "projection_named", lambda name: {"orders": both}[name])
 
     return install

@@ -16,7 +16,8 @@ import msgspec
 import psycopg
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from eventstore.ingestion.load import Ingested, ingest
+from eventstore.ingestion.load import Ingested
+from tests.shipped import ingest
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]

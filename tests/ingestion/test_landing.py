@@ -19,11 +19,10 @@ import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.ingestion import chunks, landing, lines, load
-from eventstore.ingestion.cloudevent import parse_line
 from eventstore.ingestion.files import MAX_PATH, InputFileError, look, printable
 from eventstore.ingestion.lines import Line
-from eventstore.ingestion.load import ingest, ingest_landing
 from eventstore.ingestion.staging import Settled
+from tests.shipped import EVENTS, ingest, ingest_landing, parse_line
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]
@@ -180,7 +179,7 @@ def test_a_file_that_became_a_link_out_of_the_folder_after_the_look_is_not_read(
     claim, _ = landing.claim(connection, folder)
     path.unlink()
     path.symlink_to(tmp_path / "outside.ndjson")
-    with load._Load(connection, None, claim) as reading:
+    with load._Load(connection, EVENTS, None, claim) as reading:
         reading.read(landing.begin(connection, claim, claim.together))
     done = reading.result([], 0)
     assert [file.file for file in done.files] == [str(folder / "b.ndjson")]
@@ -197,7 +196,7 @@ def test_files_that_vanish_or_change_after_the_look_stop_nothing_and_count_for_n
     gone.unlink()
     written.write_bytes(event() + b"\n" + event()[:50])  # just now
     drop("other", event() + b"\n" + event(), ns=2 * 10**18).rename(renamed)
-    with load._Load(connection, None, claim) as reading:
+    with load._Load(connection, EVENTS, None, claim) as reading:
         reading.read(landing.begin(connection, claim, claim.together))
     done = reading.result([], 0)
     assert [Path(file.file).name for file in done.files] == ["good.ndjson", "renamed.ndjson"]
@@ -405,7 +404,7 @@ KILLED_BY_A_FILE = """
 import os, signal, sys
 from pathlib import Path
 from eventstore.ingestion import chunks
-from eventstore.ingestion.load import ingest_landing
+from tests.shipped import ingest_landing
 parse = chunks.parse_line
 def deadly(line):
     if b"KILLS" in line.raw:
@@ -483,7 +482,7 @@ def test_a_file_is_not_recorded_by_a_transaction_that_was_rolled_back(
 
 
 def test_a_settled_transaction_that_was_tried_again_counts_once(connection: Connection, event: Make) -> None:
-    chunk = chunks.Chunk()
+    chunk = chunks.Chunk(EVENTS)
     for number in range(4):
         chunk.lines.append(Line(number + 1, b"x", 1))
     whole, first = Settled([0, 1, 2, 3], [], []), Settled([0, 1], [], [])

@@ -4,7 +4,6 @@ import sys
 
 import psycopg
 
-from eventstore.domain.payload import PayloadError
 from eventstore.face.cli import (
     consumers,
     following,
@@ -19,6 +18,7 @@ from eventstore.face.cli.app import app
 from eventstore.face.cli.output import any_character, close_output, complain
 from eventstore.face.times import UnreadableTimeError
 from eventstore.ingestion.files import InputFileError
+from eventstore.kernel.codec import PayloadError
 from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import refusal
 from eventstore.server.errors import ServerError

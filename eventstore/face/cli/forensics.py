@@ -6,13 +6,14 @@ from uuid import UUID
 import msgspec
 import typer
 
-from eventstore.domain.forensics import Change, Learned
+from eventstore.engine.forensics import Difference, difference, learned
+from eventstore.engine.projection import Projection
 from eventstore.face.cli.app import Json, OrderId, app, fail, open_store
 from eventstore.face.cli.output import print_json
 from eventstore.face.cli.timeline import print_difference, print_timeline
 from eventstore.face.times import as_text, describe_time, parse_time
+from eventstore.kernel.forensics import Change, Learned
 from eventstore.log.connection import Connection
-from eventstore.readmodels.forensics import Difference, difference, learned
 
 
 @app.command()
@@ -30,9 +31,9 @@ def history(
     """
     with open_store() as store, store.connection() as connection:
         if diff:
-            _diff(connection, order_id, diff, as_json)
+            _diff(connection, store.domain.states, order_id, diff, as_json)
             return
-        entries = list(learned(connection, order_id))
+        entries = list(learned(connection, store.domain.states, order_id))
     if not entries:
         raise fail(f"order {order_id} has no events")
     if as_json:
@@ -41,11 +42,13 @@ def history(
         print_timeline(entries)
 
 
-def _diff(connection: Connection, order_id: UUID, texts: tuple[str, str], as_json: bool) -> None:
+def _diff(
+    connection: Connection, states: Projection[Any], order_id: UUID, texts: tuple[str, str], as_json: bool
+) -> None:
     first, second = map(parse_time, texts)
     if second < first:
         raise fail(f"--diff: the first moment, {as_text(first)}, is later than the second, {as_text(second)}")
-    found = difference(connection, order_id, first, second)
+    found = difference(connection, states, order_id, first, second)
     if found is None:
         raise fail(f"order {order_id} has no events")
     if as_json:

@@ -11,10 +11,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from eventstore.domain.forensics import Change, Learned
-from eventstore.domain.recorded import RecordedEvent
+from eventstore.engine.forensics import Difference
 from eventstore.face.cli.output import console
-from eventstore.readmodels.forensics import Difference
+from eventstore.kernel.forensics import Change, Learned
+from eventstore.kernel.recorded import RecordedEvent
 
 _WIDE = 130
 
