@@ -11,6 +11,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.client import DagsterGrpcClient
 
 from eventstore.log.schema import migrate
+from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from eventstore.server.databases import ensure_database
 from eventstore.server.urls import without_password
@@ -76,7 +77,7 @@ def prepare() -> str:
     dagster_url = settings.dagster_database_url(url)
     ensure_database(url)
     ensure_database(dagster_url)
-    migrate.upgrade(url)
+    migrate.upgrade(url, functions=DOMAIN.functions)
     settings.made(settings.landing())
     settings.made(settings.dagster_home())
     os.environ["EVENTSTORE_HOME"] = str(settings.home())

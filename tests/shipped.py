@@ -25,11 +25,13 @@ from eventstore.kernel.recorded import FoldEvent, RecordedEvent
 from eventstore.log import append as appending
 from eventstore.log import feed
 from eventstore.log.connection import Connection
+from eventstore.log.schema import migrate
 from eventstore.orders.domain import CUSTOMERS, DAILY_ORDER_METRICS, DOMAIN, HISTORY, ORDERS
 from eventstore.orders.order import OrderState
 
 EVENTS = DOMAIN.events
 
+upgrade = partial(migrate.upgrade, functions=DOMAIN.functions)
 read = partial(feed.read, codec=EVENTS)
 stream = partial(feed.stream, codec=EVENTS)
 

@@ -1,6 +1,7 @@
 """What the engine is handed: event types, and what is to become of them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic
 
 from eventstore.engine.derived import Derived
@@ -16,6 +17,10 @@ class Domain(Generic[S]):
 
     Questions about the past, and snapshots, are about ``states``, whose table is `orders`; ``history`` is the
     projection of the same states that `orders_as_of()` reads.
+
+    ``functions`` is a folder of SQL files, run after those of the log, in the order of their names: they create
+    `payload_problem` and `new_payload_problem`, by which SQL checks the payload of an event, and whatever else
+    the domain needs.
     """
 
     events: Codec
@@ -23,6 +28,7 @@ class Domain(Generic[S]):
     history: Projection[S]
     others: tuple[Projection[Any], ...] = ()
     derived: tuple[Derived, ...] = ()
+    functions: Path | None = None
 
     @property
     def projections(self) -> tuple[Projection[Any], ...]:

@@ -12,7 +12,8 @@ from eventstore.engine.row_per_order import ROW_PER_ORDER
 from eventstore.orders.events import EVENTS
 from eventstore.orders.order import ORDER_RULES, OrderState
 
-_STATEMENTS = Path(__file__).parent / "derived"
+_HERE = Path(__file__).parent
+_STATEMENTS = _HERE / "derived"
 
 
 def _new_order(order_id: UUID) -> OrderState:
@@ -56,4 +57,5 @@ DOMAIN = Domain(
     states=ORDERS,
     history=HISTORY,
     derived=(CUSTOMERS, DAILY_ORDER_METRICS),
+    functions=_HERE / "functions",
 )

@@ -27,7 +27,7 @@ from eventstore.log.settings import SettingError, change_setting, settings
 from eventstore.orders.domain import ORDERS
 from eventstore.server import embedded
 from tests.log.sessions import drop_logins, is_alive, make_login, until_blocked
-from tests.shipped import refresh, replay_bucket
+from tests.shipped import refresh, replay_bucket, upgrade
 
 Connection = psycopg.Connection[Any]
 PAID = Jsonb([{"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}])
@@ -320,7 +320,7 @@ def home_with_prepared_transactions() -> Iterator[Path]:
 @pytest.fixture
 def prepared_url(home_with_prepared_transactions: Path) -> Iterator[str]:
     url = embedded.start(home_with_prepared_transactions)
-    migrate.upgrade(url)
+    upgrade(url)
     yield url
     with psycopg.connect(url, autocommit=True) as connection:
         for (gid,) in connection.execute("SELECT gid FROM pg_prepared_xacts").fetchall():

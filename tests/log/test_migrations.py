@@ -12,6 +12,7 @@ from eventstore.log.schema import migrate
 from tests.log.schema_objects import objects
 from tests.robustness import old_release
 from tests.robustness.everything import done
+from tests.shipped import upgrade
 
 EVENTS = Jsonb(
     [
@@ -33,10 +34,10 @@ def test_a_database_of_any_revision_moves_forwards_and_keeps_its_events(
     new_database: Callable[..., str], connection: psycopg.Connection[Any], revision: str
 ) -> None:
     url = new_database(migrated=False)
-    migrate.upgrade(url, revision)
+    upgrade(url, revision)
     assert migrate.current(url) == revision
     order = append(url)
-    migrate.upgrade(url)
+    upgrade(url)
     assert migrate.current(url) == migrate.revisions()[-1]
     with psycopg.connect(url) as new:
         kept = new.execute(
@@ -51,12 +52,12 @@ def test_through_every_revision_with_data_in_it_the_schema_is_that_of_a_fresh_in
 ) -> None:
     url = new_database(migrated=False)
     for revision in migrate.revisions():
-        migrate.upgrade(url, revision)
+        upgrade(url, revision)
         append(url)
-        migrate.upgrade(url, revision)
-    migrate.upgrade(url)
+        upgrade(url, revision)
+    upgrade(url)
     done(url, "refresh")
-    migrate.upgrade(url)
+    upgrade(url)
     with psycopg.connect(url) as upgraded:
         assert objects(upgraded) == objects(connection)
         assert upgraded.execute("SELECT count(*) FROM orders").fetchone() == (len(migrate.revisions()),)
@@ -67,7 +68,7 @@ def test_a_database_full_of_odd_things_gets_the_schema_of_a_fresh_install(
 ) -> None:
     url = new_database(migrated=False)
     old_release.make(url)
-    migrate.upgrade(url)
+    upgrade(url)
     with psycopg.connect(url) as upgraded:
         upgraded.execute("DROP VIEW paid_by_customer, paid; DROP FUNCTION paid_for")
         assert objects(upgraded) == objects(connection)
@@ -93,5 +94,5 @@ def test_the_comparison_sees_a_small_difference(connection: psycopg.Connection[A
 
 def test_migrating_twice_changes_nothing(connection: psycopg.Connection[Any], database_url: str) -> None:
     before = objects(connection)
-    migrate.upgrade(database_url)
+    upgrade(database_url)
     assert objects(connection) == before

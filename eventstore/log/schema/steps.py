@@ -1,7 +1,7 @@
 """Steps for the revisions of a team, and for those that no release has yet.
 
-A step does at its revision what its words say, on the tables that there are then, and goes on doing so: databases
-are upgraded through old revisions for ever. To change what a step does, add another.
+A step does at its revision what its words say, on the tables that there are then, and goes on doing so:
+databases are upgraded through old revisions for ever. To change what a step does, add another.
 """
 
 from psycopg import sql
