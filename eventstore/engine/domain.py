@@ -18,9 +18,9 @@ class Domain(Generic[S]):
     Questions about the past, and snapshots, are about ``states``, whose table is `orders`; ``history`` is the
     projection of the same states that `orders_as_of()` reads.
 
-    ``functions`` is a folder of SQL files, run after those of the log, in the order of their names: they create
-    `payload_problem` and `new_payload_problem`, by which SQL checks the payload of an event, and whatever else
-    the domain needs.
+    ``functions`` is a folder of SQL files, run after those of the log, in the order of their names: they
+    create `payload_problem` and `new_payload_problem`, by which SQL checks the payload of an event, and what
+    else the domain needs.
     """
 
     events: Codec

@@ -31,12 +31,14 @@ def new_revision(name: str, schema: Path = migrate.SCHEMA, revision: str | None 
     config.cmd_opts = argparse.Namespace(quiet=True)
     script = ScriptDirectory.from_config(config)
     known = [each.revision for each in script.walk_revisions()]
-    revision = revision or f"{max((int(each) for each in known if each.isdecimal()), default=0) + 1:04}"
+    if revision is None:
+        revision = f"{max((int(each) for each in known if each.isdecimal()), default=0) + 1:04}"
+    name = name.strip().rstrip(".")
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} cannot be its name: say in up to 60 letters, digits and spaces what it brings"
         )
-    if not _ID.fullmatch(revision):
+    if not _ID.fullmatch(revision) or revision in {"base", "current", "head", "heads"}:
         raise ValueError(f"{revision!r} cannot be its id: give up to 32 letters, digits and underscores")
     if revision in known:
         raise FileExistsError(f"there is a revision {revision} already")
@@ -44,13 +46,13 @@ def new_revision(name: str, schema: Path = migrate.SCHEMA, revision: str | None 
     config.set_main_option("file_template", f"{revision}_{slug}")
     config.set_main_option("truncate_slug_length", "200")
     heads = script.get_heads()
-    made = ScriptDirectory.from_config(config).generate_revision(revision, name.rstrip("."), head=heads)
+    made = ScriptDirectory.from_config(config).generate_revision(revision, name, head=heads)
     assert made is not None
     written = [Path(made.path)]
     if len(heads) < 2:
         statements = schema / "sql" / revision / f"{slug}.sql"
         statements.parent.mkdir(parents=True, exist_ok=True)
-        statements.write_text(_SQL.format(name=name[0].upper() + name[1:].rstrip(".")), encoding="utf-8")
+        statements.write_text(_SQL.format(name=name[0].upper() + name[1:]), encoding="utf-8")
         written.append(statements)
     return written
 
