@@ -31,11 +31,15 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web pages.")] = 3000,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the web pages; else PORT, or that of eventstore.toml."),
+    ] = None,
 ) -> None:
     """Run Dagster: web pages, daemon, schedules and the landing sensor. Ctrl-C stops it all."""
     home = settings.home()
     try:
+        port = port or settings.port()
         only_one.refuse_a_second(home)
         if _in_use(port) and not _left_behind():
             _refuse_port(port)

@@ -60,7 +60,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(
             ge=1,
             le=1000,
-            description="how many runs of a kind (ingest, replay, refresh of one table) work at the same time",
+            description="how many runs of a kind (ingest, replay, refresh of a table) work at the same time",
         ),
     ] = 2
 

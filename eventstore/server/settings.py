@@ -1,4 +1,4 @@
-"""What this machine is told: by the environment, else by ``eventstore.toml`` in the home folder, else by default."""
+"""What this machine is told: by the environment, else by ``eventstore.toml`` in the home folder."""
 
 import os
 from pathlib import Path
@@ -11,10 +11,10 @@ from eventstore.server.urls import checked, database_name, with_database
 
 #: The variables that are read, and what each says.
 VARIABLES = {
-    "EVENTSTORE_HOME": "the folder of everything that is kept outside a database of yours, and of eventstore.toml; "
-    "by default .eventstore in the current folder",
+    "EVENTSTORE_HOME": "the folder of eventstore.toml, and of everything that is kept outside a database of "
+    "yours; by default .eventstore in the current folder",
     "DATABASE_URL": "your own PostgreSQL 15 to 18, postgresql://user:password@host/database",
-    "DATABASE_URL_FILE": "a file that holds the URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
+    "DATABASE_URL_FILE": "a file with that URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
     "PORT": "the port of Dagster's web pages",
 }
 
@@ -81,9 +81,8 @@ def given_url() -> Given | None:
         return Given(checked(url), "DATABASE_URL")
     if name := _variable("DATABASE_URL_FILE"):
         return Given(checked(_secret(name), name=f"the URL in {name}"), "DATABASE_URL_FILE")
-    if url := machine().database_url:
-        return Given(checked(url), FILE)
-    return None
+    said = machine().database_url
+    return Given(checked(said), FILE) if said else None
 
 
 def database_url() -> str:
@@ -96,8 +95,8 @@ def database_url() -> str:
         return given.value
     if not machine().embedded:
         raise ServerError(
-            f"no database is named, and {file()} says embedded = false: set DATABASE_URL, DATABASE_URL_FILE or "
-            "database_url there"
+            f"no database is named, and {file()} says embedded = false: set DATABASE_URL, DATABASE_URL_FILE "
+            "or database_url there"
         )
     return embedded.start(home())
 
