@@ -47,8 +47,8 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
 @dg.asset_check(asset=order_events)
 def files_left(store: EventStore) -> dg.AssetCheckResult:
     """Warns of files in the landing folder that were not read: those that have been waiting for longer than
-    the setting `max_file_wait`, those that failed, with the time of the next try, damaged ones, and names that
-    are left alone.
+    the setting `max_file_wait`, those that failed, with the time of the next try, damaged ones, and names
+    that are left alone.
     """
     with store.connect() as connection:
         longest = policy(connection).max_file_wait.total_seconds()

@@ -44,8 +44,8 @@ run_monitoring:
   max_runtime_seconds: 21600
   free_slots_after_run_end_seconds: 5
 
-# Every pool (ingest, replay, refresh) has places of its own: a replay or a long ingestion never keeps a refresh
-# waiting. Both figures come from eventstore.toml.
+# Every pool (ingest, replay, refresh) has places of its own: a replay or a long ingestion never keeps a
+# refresh waiting. Both figures come from eventstore.toml.
 concurrency:
   pools:
     granularity: op

@@ -16,10 +16,10 @@ from eventstore.log import settings as store
 from eventstore.log.connection import Connection
 from eventstore.log.settings import SettingError
 from eventstore.server import settings as here
-from eventstore.server.machine import Machine
+from eventstore.server.machine import FILE, Machine, read_file
 from eventstore.server.urls import without_password
 
-_PROMOTION = "promotion."
+PROMOTION = "promotion."
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ def change_policy(connection: Connection, domain: Domain[Any], name: str, value:
         )
     if name in here.VARIABLES:
         raise SettingError(f"{name} is a variable of the environment: set it there")
-    promotions = {_PROMOTION + projection.name: projection for projection in domain.projections}
+    promotions = {PROMOTION + projection.name: projection for projection in domain.projections}
     if name in promotions:
         try:
             set_promotion_policy(connection, promotions[name], value)
@@ -72,7 +72,7 @@ def change_policy(connection: Connection, domain: Domain[Any], name: str, value:
 
 def facts() -> list[Setting]:
     """What this machine is told. Raises ServerError where the file or a variable says what it may not."""
-    machine = here.machine()
+    machine, said = here.machine(), read_file(here.home())
     found = [
         Setting(
             name="EVENTSTORE_HOME",
@@ -89,7 +89,7 @@ def facts() -> list[Setting]:
     }
     for field in msgspec.structs.fields(Machine):
         value = getattr(machine, field.name)
-        source = "default" if value == field.default else here.file().name
+        source = FILE if field.name in said else "default"
         if field.name == "port" and os.environ.get("PORT", "").strip():
             source = "environment"
         if field.name == "database_url" and given:
@@ -117,19 +117,24 @@ def description(annotated: Any) -> str:
     return str(meta.description)
 
 
+def promotion_meaning(connection: Connection) -> str:
+    """What the definition of the column says that a policy of promotion means."""
+    (meaning,) = connection.execute(
+        "SELECT col_description('projections'::regclass, attnum) FROM pg_attribute "
+        "WHERE attrelid = 'projections'::regclass AND attname = 'promotion'"
+    ).fetchone() or ("",)
+    return str(meaning)
+
+
 def _in_toml(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
 def _promotion(connection: Connection, projection: Projection[Any]) -> Setting:
-    (meaning,) = connection.execute(
-        "SELECT col_description('projections'::regclass, attnum) FROM pg_attribute "
-        "WHERE attrelid = 'projections'::regclass AND attname = 'promotion'"
-    ).fetchone() or ("",)
     value = promotion_policy(connection, projection)
     return Setting(
-        name=_PROMOTION + projection.name,
+        name=PROMOTION + projection.name,
         value=value,
         source="default" if value == "auto" else "database",
-        description=meaning,
+        description=promotion_meaning(connection),
     )

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -16,53 +16,52 @@ from eventstore.server.urls import checked
 FILE = "eventstore.toml"
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What the file may say. A variable of the environment, where there is one, says it with more weight."""
 
     database_url: Annotated[
         str | None,
         Meta(
-            description="your own PostgreSQL, as in `postgresql://shop@db.example.com/shop`; never with a "
-            "password, which belongs into the variable, the file that DATABASE_URL_FILE names, or ~/.pgpass",
+            description="your own PostgreSQL, postgresql://user@host/database; no password stands here",
             extra={"variable": "DATABASE_URL"},
         ),
     ] = None
     embedded: Annotated[
-        bool,
-        Meta(
-            description="whether a PostgreSQL of its own is started where no database is named; false where "
-            "that could only be a mistake"
-        ),
+        bool, Meta(description="whether a PostgreSQL of its own is started where no database is named")
     ] = True
     landing: Annotated[
         str,
         Meta(
             min_length=1,
-            description="the folder where producers leave files; where it does not begin with /, in the home "
-            "folder",
+            description="the folder for files to be ingested; a relative one is in the home folder",
         ),
     ] = "landing"
     port: Annotated[
         int,
-        Meta(
-            ge=1,
-            le=65535,
-            description="the port of Dagster's web pages, on this machine only; `make up PORT=3001` for once",
-            extra={"variable": "PORT"},
-        ),
+        Meta(ge=1, le=65535, description="the port of Dagster's web pages", extra={"variable": "PORT"}),
     ] = 3000
     concurrent_runs: Annotated[
-        int,
-        Meta(ge=1, le=1000, description="how many runs Dagster has at the same time; a run is a process"),
+        int, Meta(ge=1, le=1000, description="how many runs, each a process, Dagster has at the same time")
     ] = 8
     runs_per_pool: Annotated[
         int,
         Meta(
             ge=1,
             le=1000,
-            description="how many runs of a kind (ingest, replay, refresh of a table) work at the same time",
+            description="how many of these may ingest, or replay, or refresh a table, at once",
         ),
     ] = 2
+
+
+_KINDS = {
+    "`str | null`": "a text",
+    "`str`": "a text",
+    "`int`": "a whole number",
+    "`bool`": "true or false",
+    "`float`": "a number with a point",
+    "`array`": "a list",
+    "`object`": "a table",
+}
 
 
 def read_machine(home: Path) -> Machine:
@@ -70,17 +69,7 @@ def read_machine(home: Path) -> Machine:
 
     Raises ServerError in one line, with the file and the key, for what it may not say.
     """
-    file = home / FILE
-    try:
-        said = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return Machine()
-    except OSError as error:
-        raise ServerError(f"cannot read {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ServerError(f"{file} is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ServerError(f"{file} is not TOML: {printable(str(error))}") from None
+    file, said = home / FILE, read_file(home)
     known = Machine.__struct_fields__
     for key in said:
         if key not in known:
@@ -94,22 +83,27 @@ def read_machine(home: Path) -> Machine:
     return machine
 
 
+def read_file(home: Path) -> dict[str, Any]:
+    """The keys that stand in the file, whatever they are. Raises ServerError where it cannot be read."""
+    file = home / FILE
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ServerError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ServerError(f"{file} is not UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ServerError(f"{file} is not TOML: {printable(str(error))}") from None
+
+
 def _in_words(error: str) -> str:
     """``Expected `int`, got `str` - at `$.port` `` with the key first."""
     problem, _, place = error.partition(" - at ")
-    key = re.sub(r"[`$.]", "", place)
-    kinds = {
-        "`str | null`": "a text",
-        "`str`": "a text",
-        "`int`": "a whole number",
-        "`bool`": "true or false",
-        "`float`": "a number with a point",
-        "`array`": "a list",
-        "`object`": "a table",
-    }
-    for kind, words in kinds.items():
+    for kind, words in _KINDS.items():
         problem = problem.replace(kind, words)
-    return f"{key}: {problem[0].lower()}{problem[1:]}"
+    return f"{re.sub(r'[`$.]', '', place)}: {problem[0].lower()}{problem[1:]}"
 
 
 def _refuse_password(url: str, file: Path) -> None:

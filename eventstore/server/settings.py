@@ -11,8 +11,8 @@ from eventstore.server.urls import checked, database_name, with_database
 
 #: The variables that are read, and what each says.
 VARIABLES = {
-    "EVENTSTORE_HOME": "the folder of eventstore.toml, and of everything that is kept outside a database of "
-    "yours; by default .eventstore in the current folder",
+    "EVENTSTORE_HOME": "the folder of eventstore.toml and of all that is kept outside a database of yours; "
+    ".eventstore in the current folder by default",
     "DATABASE_URL": "your own PostgreSQL 15 to 18, postgresql://user:password@host/database",
     "DATABASE_URL_FILE": "a file with that URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
     "PORT": "the port of Dagster's web pages",
