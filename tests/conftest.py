@@ -46,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[_SESSION] = uuid4().hex[:8]
     os.environ[_FOLDER] = str(folder)
     os.environ[_SERVER] = os.environ.pop("DATABASE_URL", "").strip()
+    for name in ("DATABASE_URL_FILE", "PORT"):
+        os.environ.pop(name, None)
     os.environ["EVENTSTORE_HOME"] = str(folder / "home")
 
 

@@ -27,7 +27,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     value: str
-    source: str  #: default, database, environment, or the name of the file
+    source: str  #: default, database, the name of the file, or of a variable of the environment
     description: str
 
 
@@ -77,7 +77,7 @@ def facts() -> list[Setting]:
         Setting(
             name="EVENTSTORE_HOME",
             value=str(here.home()),
-            source="environment" if os.environ.get("EVENTSTORE_HOME") else "default",
+            source="EVENTSTORE_HOME" if os.environ.get("EVENTSTORE_HOME") else "default",
             description=here.VARIABLES["EVENTSTORE_HOME"],
         )
     ]
@@ -91,7 +91,7 @@ def facts() -> list[Setting]:
         value = getattr(machine, field.name)
         source = FILE if field.name in said else "default"
         if field.name == "port" and os.environ.get("PORT", "").strip():
-            source = "environment"
+            source = "PORT"
         if field.name == "database_url" and given:
             source = given.where
         found.append(

@@ -24,7 +24,8 @@ _PAGE = """\
 
 <!-- Made by eventstore/face/settings_reference.py from the definitions of the settings: change those. -->
 
-`eventstore settings` lists them all with their values, and where each comes from.
+`eventstore settings` lists them all with their values, and where each comes from: `default`, `database`,
+`{file}` or a variable of the environment.
 
 ## Of the store
 

@@ -90,6 +90,8 @@ def change_setting(connection: Connection, name: str, value: str) -> None:
         demanded = _demand(name, error.diag.constraint_name)
         reason = f"it {demanded}" if demanded else error.diag.message_primary
         raise SettingError(f"{name} cannot be {value!r}: {reason}") from None
+    except UnicodeEncodeError:
+        raise SettingError(f"{name} cannot be {value!r}: it is no text") from None
 
 
 def _demand(name: str, constraint: str | None) -> str:
