@@ -51,7 +51,7 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
     that failed, with the time of the next try, damaged ones, and names that are left alone.
     """
     with store.connect() as connection:
-        seen = look(settings.landing(), settled=True)
+        seen = look(settings.landing(), DOMAIN.formats, settled=True)
         unread = waiting(connection, seen.files)
         damaged = [
             NotRead(printable(file), f"{reason}: {detail}")

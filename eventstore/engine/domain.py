@@ -7,6 +7,7 @@ from eventstore.engine.derived import Derived
 from eventstore.engine.projection import Projection
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.folding import S
+from eventstore.kernel.incoming import Format
 from eventstore.kernel.shown import shown
 
 
@@ -15,12 +16,13 @@ class Domain(Generic[S]):
     """A business whose events the store keeps.
 
     Questions about the past, and snapshots, are about ``states``, whose table is `orders`; ``history`` is the
-    projection of the same states that `orders_as_of()` reads.
+    projection of the same states that `orders_as_of()` reads. ``formats``: the files that its events come in.
     """
 
     events: Codec
     states: Projection[S]
     history: Projection[S]
+    formats: tuple[Format, ...] = ()
     others: tuple[Projection[Any], ...] = ()
     derived: tuple[Derived, ...] = ()
 
