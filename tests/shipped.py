@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from eventstore.engine import current as currents
-from eventstore.engine import forensics, promote, reading
+from eventstore.engine import event_history, promote, reading
 from eventstore.engine import preview as previews
 from eventstore.engine import refresh as refreshing
 from eventstore.engine import replay as replays
@@ -21,8 +21,8 @@ from eventstore.ingestion import landing, load, rejects
 from eventstore.ingestion.admission import StagedEvent, read_event
 from eventstore.ingestion.files import NotRead
 from eventstore.ingestion.formats.cloudevents import CLOUD_EVENTS
+from eventstore.kernel.event_history import HistoryEntry
 from eventstore.kernel.events import Event
-from eventstore.kernel.forensics import Learned
 from eventstore.kernel.incoming import Format, Line
 from eventstore.kernel.recorded import FoldEvent, RecordedEvent
 from eventstore.log import append as appending
@@ -92,8 +92,8 @@ def state(
     return states.state(connection, ORDERS, order_id, at, known, version)
 
 
-def learned(connection: Connection, order_id: UUID) -> Iterator[Learned]:
-    return forensics.learned(connection, ORDERS, order_id)
+def history_of(connection: Connection, order_id: UUID) -> Iterator[HistoryEntry]:
+    return event_history.history_of(connection, ORDERS, order_id)
 
 
 def status(connection: Connection) -> statuses.Status:

@@ -23,7 +23,6 @@ from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
 
-_STATES = DOMAIN.states
 ProjectionName = Annotated[str, typer.Argument(metavar="[PROJECTION]", help="Which projection.")]
 
 
@@ -34,9 +33,9 @@ def refresh(as_json: Json = False) -> None:
         results = {
             projection.name: refresh_projection(connection, projection) for projection in DOMAIN.projections
         }
-        derived: dict[str, msgspec.Struct] = {"order_snapshots": refresh_stale(connection, _STATES)}
+        derived: dict[str, msgspec.Struct] = {"order_snapshots": refresh_stale(connection, DOMAIN.states)}
         derived |= {each.name: refresh_derived(connection, each) for each in DOMAIN.derived}
-    orders = results[_STATES.name]
+    orders = results[DOMAIN.states.name]
     if as_json:
         print_json(msgspec.structs.asdict(orders) | {"projections": results | derived})
         return
@@ -57,7 +56,7 @@ def refresh(as_json: Json = False) -> None:
 
 @app.command()
 def replay(
-    name: ProjectionName = _STATES.name,
+    name: ProjectionName = DOMAIN.states.name,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what the replay would change; promote nothing.")
     ] = False,
@@ -83,7 +82,7 @@ def replay(
 
 
 @app.command()
-def promote(name: ProjectionName = _STATES.name, as_json: Json = False) -> None:
+def promote(name: ProjectionName = DOMAIN.states.name, as_json: Json = False) -> None:
     """Make a complete replay, for example of `replay --preview`, the live table."""
     projection = _projection(name)
     with open_store() as store, store.connection() as connection:
@@ -102,7 +101,7 @@ def promote(name: ProjectionName = _STATES.name, as_json: Json = False) -> None:
 @app.command()
 def promotion(
     policy: Annotated[str | None, typer.Argument(metavar="[auto|manual]", help="The new policy.")] = None,
-    name: ProjectionName = _STATES.name,
+    name: ProjectionName = DOMAIN.states.name,
     as_json: Json = False,
 ) -> None:
     """Show or set who promotes a complete replay: the next refresh (auto) or a person (manual)."""
@@ -118,7 +117,7 @@ def promotion(
 
 
 @app.command()
-def rollback(name: ProjectionName = _STATES.name, as_json: Json = False) -> None:
+def rollback(name: ProjectionName = DOMAIN.states.name, as_json: Json = False) -> None:
     """Replay by the rules before the current ones and promote that."""
     projection = _projection(name)
     if len(projection.foldings) < 2:
@@ -145,7 +144,7 @@ def _projection(name: str) -> Projection[Any]:
 
 def _argument(projection: Projection[Any]) -> str:
     """What follows the command that means this projection."""
-    return "" if projection is _STATES else f" {projection.name}"
+    return "" if projection is DOMAIN.states else f" {projection.name}"
 
 
 def _replay(
