@@ -16,14 +16,17 @@ from eventstore.kernel.incoming import Format, Line, Proposed, RefusedError
 from eventstore.kernel.recorded import to_ms
 from eventstore.kernel.shown import shown
 
+#: Of a payload, as the database has it.
+MAX_VERSION = 999_999_999
+
 #: Bytes of source and id together: both are in an index, whose entries PostgreSQL limits to 2,704 bytes.
 MAX_IDENTITY = 2000
 
 _EARLIEST = to_ms(datetime(1, 1, 1, tzinfo=UTC))
 _LATEST = to_ms(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
 
-_VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
-_LEAP_SECOND = re.compile(r"(.{10}.[0-9]{2}:[0-9]{2}):60", re.ASCII)
+_VERSION = re.compile("[1-9][0-9]{0,8}")
+_LEAP_SECOND = re.compile(r"^(.{10}.[0-9]{2}:[0-9]{2}):60", re.ASCII)
 
 
 class StagedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -103,7 +106,7 @@ def _order_id(subject: object) -> str:
         raise RefusedError("bad_subject", "subject must be the id of the order, a UUID; it is missing")
     try:
         return str(msgspec.convert(subject, UUID))
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):
         raise RefusedError(
             "bad_subject", f"subject must be the id of the order, a UUID; found {shown(subject)}"
         ) from None
@@ -127,7 +130,7 @@ def _read_time(given: object) -> tuple[datetime, int]:
     earlier, leaps = _LEAP_SECOND.subn(r"\1:59", given, count=1)
     try:
         return msgspec.convert(earlier, datetime), 1000 * leaps
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):
         raise _bad_time(given) from None
 
 
@@ -137,12 +140,20 @@ def _bad_time(given: object) -> RefusedError:
 
 def _version(given: int | str) -> int:
     """CloudEvents lets integers be given as a number or as a string; a table has only strings."""
-    if not _VERSION.fullmatch(str(given)):
+    if not (_VERSION.fullmatch(given) if isinstance(given, str) else 1 <= given <= MAX_VERSION):
         raise RefusedError("bad_payload", f"schemaversion must be a positive integer, found {shown(given)}")
     return int(given)
 
 
 def _metadata(given: Proposed, version: int) -> bytes:
-    if given.version is None:
-        return msgspec.json.encode(given.metadata)
-    return msgspec.json.encode({**given.metadata, "schema_version": version})
+    if "schema_version" in given.metadata:
+        raise RefusedError(
+            "not_an_event", "schema_version says the version of the payload: it is no metadata"
+        )
+    mark = {} if given.version is None else {"schema_version": version}
+    try:
+        return msgspec.json.encode({**given.metadata, **mark})
+    except UnicodeEncodeError:
+        raise RefusedError("lone_surrogate", "half of a surrogate pair in the metadata") from None
+    except RecursionError:
+        raise RefusedError("too_deep", f"nested deeper than {MAX_DEPTH} levels") from None
