@@ -147,9 +147,7 @@ def _version(given: int | str) -> int:
 
 def _metadata(given: Proposed, version: int) -> bytes:
     if "schema_version" in given.metadata:
-        raise RefusedError(
-            "not_an_event", "schema_version says the version of the payload: it is no metadata"
-        )
+        raise RefusedError("not_an_event", "schema_version is the version of the payload, no metadata")
     mark = {} if given.version is None else {"schema_version": version}
     try:
         return msgspec.json.encode({**given.metadata, **mark})

@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from eventstore.ingestion.admission import read_event
 from eventstore.ingestion.formats import by_name
+from eventstore.ingestion.lines import MAX_LINE
 from eventstore.ingestion.staging import Numbered, Refused, Settled, append
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.incoming import Format, Line, RefusedError
@@ -95,7 +96,15 @@ def keep(
             "WHERE rejects.resolved_at IS NULL AND (rejects.format, rejects.reason, rejects.detail) "
             "<> (EXCLUDED.format, EXCLUDED.reason, EXCLUDED.detail)",
             [
-                (file, line, form.name, reason, _storable(detail), lines[line].raw, lines[line].size)
+                (
+                    file,
+                    line,
+                    form.name,
+                    reason,
+                    _storable(detail),
+                    lines[line].raw[:MAX_LINE],
+                    lines[line].size,
+                )
                 for line, reason, detail in settled.refused
             ],
         )
