@@ -96,16 +96,9 @@ def keep(
             "WHERE rejects.resolved_at IS NULL AND (rejects.format, rejects.reason, rejects.detail) "
             "<> (EXCLUDED.format, EXCLUDED.reason, EXCLUDED.detail)",
             [
-                (
-                    file,
-                    line,
-                    form.name,
-                    reason,
-                    _storable(detail),
-                    lines[line].raw[:MAX_LINE],
-                    lines[line].size,
-                )
-                for line, reason, detail in settled.refused
+                (file, number, form.name, reason, _storable(detail), line.raw[:MAX_LINE], line.size)
+                for number, reason, detail in settled.refused
+                for line in [lines[number]]
             ],
         )
 
