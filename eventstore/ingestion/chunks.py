@@ -92,12 +92,8 @@ class Chunk(msgspec.Struct):
         self._remember(settled)
         for start, refused in groupby(settled.refused, lambda each: self._part_of(each.line).start):
             part = self._part_of(start)
-            lines, kept = {}, []
-            for each in refused:
-                line = self.lines[each.line]
-                lines[line.number] = line
-                kept.append(each._replace(line=line.number))
-            keep(connection, part.reading.done.file, part.format, lines, Settled([], [], kept))
+            kept = [(self.lines[each.line], each.reason, each.detail) for each in refused]
+            keep(connection, part.reading.done.file, part.format, kept)
         ended = [
             part
             for part in self.parts

@@ -1,7 +1,7 @@
 """Lines that could not be appended: keep them, list them, try them again."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -84,10 +84,8 @@ def count_by_reason(connection: Connection) -> dict[str, int]:
     )
 
 
-def keep(
-    connection: Connection, file: str, form: Format, lines: Mapping[int, Line], settled: Settled
-) -> None:
-    """Store what was refused of the ``lines`` of a file; a line stored before gets the newest reason."""
+def keep(connection: Connection, file: str, form: Format, refused: Iterable[tuple[Line, str, str]]) -> None:
+    """Store records of a file with reason and detail; one that was stored before gets the newest of these."""
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO rejects (file, line, format, reason, detail, raw, raw_bytes) "
@@ -96,9 +94,8 @@ def keep(
             "WHERE rejects.resolved_at IS NULL AND (rejects.format, rejects.reason, rejects.detail) "
             "<> (EXCLUDED.format, EXCLUDED.reason, EXCLUDED.detail)",
             [
-                (file, number, form.name, reason, _storable(detail), line.raw[:MAX_LINE], line.size)
-                for number, reason, detail in settled.refused
-                for line in [lines[number]]
+                (file, line.number, form.name, reason, _storable(detail), line.raw[:MAX_LINE], line.size)
+                for line, reason, detail in refused
             ],
         )
 

@@ -20,7 +20,7 @@ from eventstore.face.cli import app, ingesting
 from eventstore.ingestion import load
 from eventstore.ingestion.files import InputFileError, expand
 from eventstore.ingestion.formats import by_name, by_suffix, in_words
-from eventstore.ingestion.formats.cloudevents import CLOUD_EVENTS
+from eventstore.ingestion.formats.cloudevents import CLOUD_EVENTS, CloudEvents
 from eventstore.ingestion.lines import MAX_LINE
 from eventstore.ingestion.load import Ingested, Progress
 from eventstore.ingestion.rejects import Retried, count_by_reason, list_rejects, retry
@@ -226,6 +226,26 @@ def test_a_reject_keeps_what_its_format_needs_and_is_retried_without_its_file(
         ("MeterReset", "c3"),
     ]
     assert count_by_reason(connection) == {"not_an_event": 1, "not_json": 1}
+
+
+def test_of_several_records_in_a_line_each_is_kept_for_itself(connection: Connection, drop: Drop) -> None:
+    class Batches(CloudEvents):
+        name = "batches"
+
+        def records(self, lines: Iterator[Line]) -> Iterator[Line]:
+            for line in lines:
+                for raw in msgspec.json.decode(line.raw, type=list[msgspec.Raw]):
+                    yield Line(line.number, bytes(raw), len(bytes(raw)))
+
+    meter = uuid4()
+    batch = [cloud_event(1, meter), cloud_event(2, meter, "MeterReset"), cloud_event(3, meter, "MeterReset")]
+    path = drop("a.ndjson", f"[{','.join(batch)}]")
+    assert counts(load.ingest(connection, OLD, [Batches()], [path])) == (3, 1, 0, 2)
+    assert [(reject.line, reject.raw.decode()) for reject in list_rejects(connection)] == [
+        (1, batch[1]),
+        (1, batch[2]),
+    ]
+    assert counts(again(connection, (Batches(),))) == (2, 2, 0, 0)
 
 
 def test_a_reject_of_a_format_that_is_not_known_any_more_waits_until_it_is(
