@@ -54,8 +54,8 @@ DAILY_ORDER_METRICS = Derived(
 
 DOMAIN = Domain(
     events=EVENTS,
+    formats=(CLOUD_EVENTS,),
     states=ORDERS,
     history=HISTORY,
-    formats=(CLOUD_EVENTS,),
     derived=(CUSTOMERS, DAILY_ORDER_METRICS),
 )
