@@ -52,7 +52,7 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
     """
     with store.connect() as connection:
         longest = policy(connection).max_file_wait.total_seconds()
-        seen = look(settings.landing(), settled=True)
+        seen = look(settings.landing(), DOMAIN.formats, settled=True)
         unread = waiting(connection, seen.files)
         damaged = [
             NotRead(printable(file), f"{reason}: {detail}")

@@ -8,6 +8,7 @@ from eventstore.engine.derived import Derived
 from eventstore.engine.projection import Projection
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.folding import S
+from eventstore.kernel.incoming import Format
 from eventstore.kernel.shown import shown
 
 
@@ -16,7 +17,7 @@ class Domain(Generic[S]):
     """A business whose events the store keeps.
 
     Questions about the past, and snapshots, are about ``states``, whose table is `orders`; ``history`` is the
-    projection of the same states that `orders_as_of()` reads.
+    projection of the same states that `orders_as_of()` reads. ``formats``: the files that its events come in.
 
     ``functions`` is a folder of SQL files, run after those of the log, in the order of their names: they
     create `payload_problem` and `new_payload_problem`, by which SQL checks the payload of an event, and what
@@ -26,6 +27,7 @@ class Domain(Generic[S]):
     events: Codec
     states: Projection[S]
     history: Projection[S]
+    formats: tuple[Format, ...] = ()
     others: tuple[Projection[Any], ...] = ()
     derived: tuple[Derived, ...] = ()
     functions: Path | None = None

@@ -9,6 +9,7 @@ from eventstore.engine.domain import Domain
 from eventstore.engine.history.row_per_span import ROW_PER_SPAN
 from eventstore.engine.projection import Projection
 from eventstore.engine.row_per_order import ROW_PER_ORDER
+from eventstore.ingestion.formats.cloudevents import CLOUD_EVENTS
 from eventstore.orders.events import EVENTS
 from eventstore.orders.order import ORDER_RULES, OrderState
 
@@ -54,6 +55,7 @@ DAILY_ORDER_METRICS = Derived(
 
 DOMAIN = Domain(
     events=EVENTS,
+    formats=(CLOUD_EVENTS,),
     states=ORDERS,
     history=HISTORY,
     derived=(CUSTOMERS, DAILY_ORDER_METRICS),
