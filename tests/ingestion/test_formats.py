@@ -28,6 +28,7 @@ from eventstore.kernel.codec import Codec
 from eventstore.kernel.events import Event
 from eventstore.kernel.incoming import Format, Line, Proposed, RefusedError
 from eventstore.log.schema import migrate
+from eventstore.log.settings import change_setting
 from eventstore.orders.domain import DOMAIN
 from pipelines import assets, checks, sensors
 from pipelines.definitions import build_defs
@@ -404,10 +405,10 @@ def test_the_sensor_sees_files_of_each_format_and_a_run_takes_them(
 
 
 def test_the_check_names_files_of_each_format_that_nobody_takes(
-    meters: Callable[[], object], drop: Drop, database_url: str, monkeypatch: pytest.MonkeyPatch
+    meters: Callable[[], object], drop: Drop, database_url: str, connection: Connection
 ) -> None:
-    monkeypatch.setattr(checks, "_MAX_WAIT_S", -1)
-    drop("a.csv", HEADER)
+    change_setting(connection, "max_file_wait", "1 second")
+    drop("a.csv", HEADER)  # long ago
     found = checks.files_left(EventStore(url=database_url))
     assert isinstance(found, dg.AssetCheckResult)
     assert found.metadata["files"].value == ["a.csv"]
