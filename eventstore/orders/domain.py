@@ -12,8 +12,8 @@ from eventstore.engine.row_per_order import ROW_PER_ORDER
 from eventstore.orders.events import EVENTS
 from eventstore.orders.order import ORDER_RULES, OrderState
 
-_HERE = Path(__file__).parent
-_STATEMENTS = _HERE / "derived"
+_STATEMENTS = Path(__file__).parent / "derived"
+_FUNCTIONS = Path(__file__).parent / "functions"
 
 
 def _new_order(order_id: UUID) -> OrderState:
@@ -54,8 +54,8 @@ DAILY_ORDER_METRICS = Derived(
 
 DOMAIN = Domain(
     events=EVENTS,
+    functions=_FUNCTIONS,
     states=ORDERS,
     history=HISTORY,
     derived=(CUSTOMERS, DAILY_ORDER_METRICS),
-    functions=_HERE / "functions",
 )
