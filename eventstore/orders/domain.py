@@ -13,8 +13,8 @@ from eventstore.ingestion.formats.cloudevents import CLOUD_EVENTS
 from eventstore.orders.events import EVENTS
 from eventstore.orders.order import ORDER_RULES, OrderState
 
-_HERE = Path(__file__).parent
-_STATEMENTS = _HERE / "derived"
+_STATEMENTS = Path(__file__).parent / "derived"
+_FUNCTIONS = Path(__file__).parent / "functions"
 
 
 def _new_order(order_id: UUID) -> OrderState:
@@ -56,8 +56,8 @@ DAILY_ORDER_METRICS = Derived(
 DOMAIN = Domain(
     events=EVENTS,
     formats=(CLOUD_EVENTS,),
+    functions=_FUNCTIONS,
     states=ORDERS,
     history=HISTORY,
     derived=(CUSTOMERS, DAILY_ORDER_METRICS),
-    functions=_HERE / "functions",
 )

@@ -87,7 +87,7 @@ def read_file(home: Path) -> dict[str, Any]:
     """The keys that stand in the file, whatever they are. Raises ServerError where it cannot be read."""
     file = home / FILE
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

@@ -33,6 +33,7 @@ from eventstore.orders.domain import DOMAIN
 from pipelines import assets, checks, sensors
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
+from tests.log.pausing import until
 
 Connection = psycopg.Connection[Any]
 Drop = Callable[..., Path]
