@@ -262,6 +262,21 @@ def test_a_reject_of_a_format_that_is_not_known_any_more_waits_until_it_is(
     assert counts(again(connection)) == (1, 1, 0, 0)
 
 
+def test_a_reject_that_its_format_fails_on_stops_no_other(connection: Connection, drop: Drop) -> None:
+    class Failing(Readings):
+        def propose(self, record: Line) -> Proposed:
+            raise KeyError("no\0column")
+
+    meter = uuid4()
+    ingest(connection, drop("a.csv", HEADER, row(1, meter, "MeterReset")), codec=OLD)
+    ingest(connection, drop("b.ndjson", cloud_event(2, meter, "MeterReset")), codec=OLD)
+    assert counts(again(connection, (CLOUD_EVENTS, Failing()))) == (2, 1, 0, 1)
+    [reject] = list_rejects(connection)
+    assert (reject.format, reject.reason) == ("readings", "format_failed")
+    assert reject.detail.startswith("readings: KeyError: ")
+    assert counts(again(connection)) == (1, 1, 0, 0)
+
+
 def test_a_file_that_another_format_claims_now_has_rejects_of_that_format(
     connection: Connection, drop: Drop
 ) -> None:
@@ -360,6 +375,15 @@ def test_two_formats_that_claim_the_same_are_told_of() -> None:
         by_suffix([Readings(), Rival()])
     with pytest.raises(ValueError, match="two formats are called readings"):
         by_name([Readings(), Readings()])
+
+
+@pytest.mark.parametrize("suffix", ["", "csv", ".CSV"])
+def test_an_ending_that_no_name_would_match_is_told_of(suffix: str) -> None:
+    class Silent(Readings):
+        suffixes = (suffix,)
+
+    with pytest.raises(ValueError, match=r"readings: .* is no ending in small letters"):
+        by_suffix([Silent()])
 
 
 def test_help_says_which_files_there_are() -> None:
