@@ -88,7 +88,9 @@ class Tree(msgspec.Struct, frozen=True):
         for tile_leaves, tile_ids in tiles(leaves, ids):
             filled.append(Tile(edge.count, tile_leaves, tile_ids, root_of(tile_leaves)))
             edge = edge.grown(filled[-1].root)
-        return Tree(edge, leaves[len(filled) * TILE * HASH_BYTES :], ids[len(filled) * TILE * ID_BYTES :]), filled
+        return Tree(
+            edge, leaves[len(filled) * TILE * HASH_BYTES :], ids[len(filled) * TILE * ID_BYTES :]
+        ), filled
 
 
 def tiles(leaves: bytes, ids: bytes) -> Iterator[tuple[bytes, bytes]]:

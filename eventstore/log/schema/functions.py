@@ -30,6 +30,7 @@ _TOPICS = (
     "orders_as_of",
     "order_as_of",
     "customers_as_of",
+    "seals",
 )
 #: Functions that return rows of ``orders`` name its columns, whichever it has now.
 _COLUMNS_OF_ORDERS = "/* columns of orders */"

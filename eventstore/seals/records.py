@@ -1,0 +1,67 @@
+"""Checkpoints and key notes in the database: copies of what is signed."""
+
+from collections.abc import Iterator
+
+import psycopg
+
+from eventstore.log.connection import Connection
+from eventstore.seals.checkpoint import Signed
+
+_PAGE = 1000
+
+
+def newest_note(connection: Connection) -> tuple[int, str] | None:
+    """The number and the note of the newest checkpoint; None where nothing was sealed."""
+    row = connection.execute(
+        "SELECT number, note FROM public.seal_checkpoints ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    return (row[0], row[1]) if row else None
+
+
+def note_of(connection: Connection, number: int) -> str | None:
+    row = connection.execute(
+        "SELECT note FROM public.seal_checkpoints WHERE number = %s", (number,)
+    ).fetchone()
+    return str(row[0]) if row else None
+
+
+def notes(connection: Connection, after: int = 0) -> Iterator[tuple[int, str]]:
+    """Number and note of the checkpoints after one, the oldest first; a page of them in memory."""
+    while True:
+        page = connection.execute(
+            "SELECT number, note FROM public.seal_checkpoints WHERE number > %s ORDER BY number LIMIT %s",
+            (after, _PAGE),
+        ).fetchall()
+        if not page:
+            return
+        yield from page
+        after = page[-1][0]
+
+
+def record(connection: Connection, signed: Signed) -> None:
+    made = signed.checkpoint
+    connection.execute(
+        "INSERT INTO public.seal_checkpoints (number, epoch, size, horizon, sealed_at, note) "
+        "VALUES (%s, %s, %s, %s, %s, %s)",
+        (made.number, made.epoch, made.size, made.horizon, made.time, signed.written),
+    )
+
+
+def key_notes(connection: Connection) -> list[str]:
+    """The notes of all keys, the first key first."""
+    return [
+        row[0] for row in connection.execute("SELECT note FROM public.seal_keys ORDER BY number").fetchall()
+    ]
+
+
+def record_key(connection: Connection, number: int, vkey: str, after: int, note: str) -> bool:
+    """False where a key of that number, or this key, is there already."""
+    try:
+        with connection.transaction():
+            connection.execute(
+                "INSERT INTO public.seal_keys (number, vkey, after, note) VALUES (%s, %s, %s, %s)",
+                (number, vkey, after, note),
+            )
+    except psycopg.errors.UniqueViolation:
+        return False
+    return True
