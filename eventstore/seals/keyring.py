@@ -1,8 +1,8 @@
 """Whose signature counts: the keys of a log, each vouched for by the one before it. Pure.
 
 A key is introduced by a note that the key itself signs and, where it replaces another one, that one too. So
-who trusts any of the keys trusts those after it, and those before it for what they signed in their time. Where
-a key was lost there is no signature of the old one: the new one has to be trusted anew, and vouches for it.
+who trusts any of the keys trusts those after it, and those before it for what they signed in their time.
+Where a key was lost, the old one signs nothing: the new one has to be trusted anew, and vouches for the old.
 """
 
 import re

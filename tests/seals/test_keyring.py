@@ -8,7 +8,7 @@ from eventstore.seals.keyring import Keyring, introduce, read_key_note
 from eventstore.seals.note import Note, NoteError, SigningKey, VerifierKey, new_key, read_note, sign
 
 NOW = datetime(2026, 3, 3, 12, tzinfo=UTC)
-FIRST, SECOND, THIRD, MALLORY = (new_key("a log") for _ in range(4))
+FIRST, SECOND, THIRD, MALLORY = (new_key("log") for _ in range(4))
 
 
 def introduction(key: SigningKey, number: int, after: int, old: SigningKey | VerifierKey | None) -> str:
