@@ -1,8 +1,6 @@
 """Leaf hashes of the log, computed by the server from the rows as they are stored."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -22,7 +20,7 @@ BEGINNING = UUID(int=0)
 
 
 class Leaves(NamedTuple):
-    count: int
+    events: int
     ids: bytes  #: 16 bytes each
     hashes: bytes  #: 32 bytes each
 
@@ -45,9 +43,6 @@ def read_leaves(connection: Connection, table: sql.Identifier, after: UUID, unti
     return Leaves(*row)
 
 
-@contextmanager
-def by_index(connection: Connection) -> Iterator[None]:
-    """A transaction in which a range of ids is read by the index on them, whatever the statistics say."""
-    with connection.transaction():
-        connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
-        yield
+def prefer_index(connection: Connection) -> None:
+    """Until the transaction ends, read a range of ids by the index on them, whatever the statistics say."""
+    connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")

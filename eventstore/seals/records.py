@@ -1,11 +1,13 @@
 """Checkpoints and key notes in the database: copies of what is signed."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import psycopg
 
 from eventstore.log.connection import Connection
 from eventstore.seals.checkpoint import Signed
+from eventstore.seals.folder import Place
 
 _PAGE = 1000
 
@@ -65,3 +67,29 @@ def record_key(connection: Connection, number: int, vkey: str, after: int, note:
     except psycopg.errors.UniqueViolation:
         return False
     return True
+
+
+def last_of(connection: Connection, place: Place | None) -> int:
+    """The last checkpoint in the database that a folder has, which goes up to ``place``."""
+    if place is None:
+        return 0
+    row = connection.execute(
+        "SELECT min(number) - 1 FROM public.seal_checkpoints WHERE epoch > %s", (place.epoch,)
+    ).fetchone()
+    begun = row[0] if row else None
+    return place.number if begun is None else min(place.number, int(begun))
+
+
+def is_stamped(connection: Connection, number: int, authority: str) -> bool:
+    row = connection.execute(
+        "SELECT FROM public.seal_timestamps WHERE checkpoint = %s AND authority = %s", (number, authority)
+    ).fetchone()
+    return row is not None
+
+
+def record_stamp(connection: Connection, number: int, authority: str, at: datetime, reply: bytes) -> None:
+    connection.execute(
+        "INSERT INTO public.seal_timestamps (checkpoint, authority, stamped_at, reply) "
+        "VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (number, authority, at, reply),
+    )

@@ -33,21 +33,21 @@ def root_of(hashes: bytes) -> bytes:
 
 
 class Edge(NamedTuple):
-    """The right edge of a tree of ``count`` equal subtrees: the hashes of the largest whole subtrees that it
+    """The right edge of a tree of so many equal subtrees: the hashes of the largest whole subtrees that it
     consists of, the largest first. All that is needed to let the tree grow, and to know its root.
     """
 
-    count: int = 0
+    subtrees: int = 0
     hashes: tuple[bytes, ...] = ()
 
     def grown(self, subtree: bytes) -> "Edge":
         """With one more subtree to the right."""
-        hashes, count = [*self.hashes, subtree], self.count
+        hashes, count = [*self.hashes, subtree], self.subtrees
         while count & 1:
             right = hashes.pop()
             hashes[-1] = node_hash(hashes[-1], right)
             count >>= 1
-        return Edge(self.count + 1, tuple(hashes))
+        return Edge(self.subtrees + 1, tuple(hashes))
 
     def root(self, rest: bytes = b"") -> bytes:
         """The root of the tree; ``rest`` is the hash of a smaller subtree to the right of all others."""
@@ -75,7 +75,7 @@ class Tree(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        return self.edge.count * TILE + len(self.leaves) // HASH_BYTES
+        return self.edge.subtrees * TILE + len(self.leaves) // HASH_BYTES
 
     @property
     def root(self) -> bytes:
@@ -86,7 +86,7 @@ class Tree(msgspec.Struct, frozen=True):
         leaves, ids = self.leaves + leaves, self.ids + ids
         edge, filled = self.edge, []
         for tile_leaves, tile_ids in tiles(leaves, ids):
-            filled.append(Tile(edge.count, tile_leaves, tile_ids, root_of(tile_leaves)))
+            filled.append(Tile(edge.subtrees, tile_leaves, tile_ids, root_of(tile_leaves)))
             edge = edge.grown(filled[-1].root)
         return Tree(
             edge, leaves[len(filled) * TILE * HASH_BYTES :], ids[len(filled) * TILE * ID_BYTES :]

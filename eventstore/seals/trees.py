@@ -39,7 +39,7 @@ def save_tree(connection: Connection, bucket: int, tree: Tree, filled: Sequence[
                 copy.write_row((bucket, tile.number, last_id, tile.root, tile.ids, tile.leaves))
     connection.execute(
         "UPDATE public.seal_trees SET tiles = %s, edge = %s, leaves = %s, ids = %s WHERE bucket = %s",
-        (tree.edge.count, b"".join(tree.edge.hashes), tree.leaves, tree.ids, bucket),
+        (tree.edge.subtrees, b"".join(tree.edge.hashes), tree.leaves, tree.ids, bucket),
         binary=True,
     )
 
