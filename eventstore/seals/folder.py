@@ -46,11 +46,11 @@ class CheckpointFolder:
 
     def newest(self) -> Place | None:
         """The last checkpoint of the last epoch, without a look at all others; None where there is none."""
-        return next(self._places(newest_first=True), None)
+        return next(self.places(newest_first=True), None)
 
     def all(self) -> Iterator[Signed | Unreadable]:
         """All of them, epoch by epoch, the oldest first."""
-        return map(self.read, self._places())
+        return map(self.read, self.places())
 
     def read(self, place: Place) -> Signed | Unreadable:
         text = _text(place.path)
@@ -97,7 +97,8 @@ class CheckpointFolder:
     def _path(self, epoch: int, number: int) -> Path:
         return self.path / f"epoch-{epoch}" / f"{number // 1000:06d}" / f"{number:09d}.note"
 
-    def _places(self, *, newest_first: bool = False) -> Iterator[Place]:
+    def places(self, *, newest_first: bool = False) -> Iterator[Place]:
+        """Where checkpoints lie, epoch by epoch, the oldest first; none is read."""
         for epoch, folder in _entries(self.path, _EPOCH, newest_first):
             for _, thousand in _entries(folder, _THOUSAND, newest_first):
                 for number, path in _entries(thousand, _NOTE, newest_first):

@@ -11,7 +11,7 @@ from eventstore.log.connection import Connection
 
 _HERE = Path(__file__).parent / "sql"
 _BUCKETS = (_HERE / "buckets.sql").read_text(encoding="utf-8")
-_LEAF = sql.SQL((_HERE / "leaf_1.sql").read_text(encoding="utf-8"))
+LEAF = sql.SQL((_HERE / "leaf_1.sql").read_text(encoding="utf-8"))
 _LEAVES = sql.SQL((_HERE / "leaves.sql").read_text(encoding="utf-8"))
 _BOUND = re.compile(r"modulus 16, remainder ([0-9]+)", re.IGNORECASE)
 
@@ -37,7 +37,7 @@ def buckets(connection: Connection) -> dict[int, sql.Identifier]:
 def read_leaves(connection: Connection, table: sql.Identifier, after: UUID, until: UUID) -> Leaves:
     """The leaves of the events of a bucket with ids above ``after``, not above ``until``."""
     row = connection.execute(
-        _LEAVES.format(leaf=_LEAF, bucket=table), {"after": after, "until": until}, binary=True
+        _LEAVES.format(leaf=LEAF, bucket=table), {"after": after, "until": until}, binary=True
     ).fetchone()
     assert row is not None
     return Leaves(*row)

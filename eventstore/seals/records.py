@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
 
 import psycopg
 
@@ -25,6 +27,32 @@ def note_of(connection: Connection, number: int) -> str | None:
         "SELECT note FROM public.seal_checkpoints WHERE number = %s", (number,)
     ).fetchone()
     return str(row[0]) if row else None
+
+
+class Row(NamedTuple):
+    """A row of seal_checkpoints: the note, and what was copied from it."""
+
+    number: int
+    epoch: int
+    size: int
+    horizon: UUID
+    sealed_at: datetime
+    note: str
+
+
+def rows(connection: Connection) -> Iterator[Row]:
+    """All checkpoints, the oldest first; a page of them in memory."""
+    after = -(2**63)
+    while True:
+        page = connection.execute(
+            "SELECT number, epoch, size, horizon, sealed_at, note FROM public.seal_checkpoints "
+            "WHERE number > %s ORDER BY number LIMIT %s",
+            (after, _PAGE),
+        ).fetchall()
+        if not page:
+            return
+        yield from (Row(*row) for row in page)
+        after = page[-1][0]
 
 
 def notes(connection: Connection, after: int = 0) -> Iterator[tuple[int, str]]:
