@@ -56,10 +56,11 @@ def seal(
     Raises SealError where the database has gone back behind what was sealed, or the private key is missing.
     """
     events = 0
+    warnings: list[str] = []
     if has_events_after(connection, sealed_until(connection)):
         publish_horizon(connection)
         while done := _step(connection, outside, step):
-            hand_out(connection, outside)
+            warnings += hand_out(connection, outside).warnings
             events += done
             on_progress(done)
     copies = hand_out(connection, outside, with_stamp=True)
@@ -72,16 +73,17 @@ def seal(
         sealed_at=newest.checkpoint.time if newest else None,
         key=copies.key,
         stamped_at=copies.stamped_at,
-        warnings=copies.warnings,
+        warnings=[*warnings, *copies.warnings],
     )
 
 
 def sealed_until(connection: Connection) -> UUID:
     """Every event up to this id is sealed."""
-    row = connection.execute(
-        "SELECT horizon FROM public.seal_checkpoints ORDER BY number DESC LIMIT 1"
-    ).fetchone()
-    return UUID(str(row[0])) if row else BEGINNING
+    found = records.newest_note(connection)
+    try:
+        return read_checkpoint(found[1]).checkpoint.horizon if found else BEGINNING
+    except NoteError:  # a step says what is wrong
+        return BEGINNING
 
 
 def lock_newest(connection: Connection) -> tuple[Signed | None, list[Tree]]:

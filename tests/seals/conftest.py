@@ -1,15 +1,16 @@
-"""A log with events in every bucket, a home of its own, and who may do what."""
+"""A log with events in every bucket, and a home of its own for key and checkpoints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
+from eventstore.log.connection import Connection, open_connection
 from eventstore.seals.outside import Outside
+from tests.seals.events import append_orders
 
 
 @pytest.fixture
@@ -24,14 +25,17 @@ def outside(home: Path) -> Outside:
 
 
 @pytest.fixture
-def append(connection: psycopg.Connection[Any]) -> Callable[..., list[UUID]]:
-    """Appends events to so many orders; returns the orders."""
+def session(database_url: str) -> Iterator[Connection]:
+    """A connection as the store opens them."""
+    with open_connection(database_url) as connection:
+        yield connection
 
-    def append(orders: int = 1, events: int = 1, **data: object) -> list[UUID]:
-        made = [uuid4() for _ in range(orders)]
-        payload = Jsonb([{"type": "OrderShipped", "data": {"carrier": "DHL", **data}}] * events)
-        for order in made:
-            connection.execute("SELECT append_events(%s, %s)", (order, payload))
-        return made
+
+@pytest.fixture
+def append(connection: psycopg.Connection[Any]) -> Callable[..., list[UUID]]:
+    """Appends events to so many new orders; returns these."""
+
+    def append(orders: int = 1, events: int = 1) -> list[UUID]:
+        return append_orders(connection, orders, events)
 
     return append
