@@ -1,4 +1,4 @@
-"""What was signed: the checkpoints in the database and those outside, and whether they agree with each other."""
+"""What was signed: the checkpoints in the database and those outside, and whether they agree."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -61,7 +61,7 @@ class Claims:
             elif made.previous != (before.digest if before else None):
                 self._report(
                     "checkpoint_changed",
-                    f"checkpoint {made.number} does not follow the one before it: one of the two was replaced",
+                    f"checkpoint {made.number} does not follow the one before it: one of them was replaced",
                     made.number,
                 )
             before = signed
@@ -150,8 +150,8 @@ class Claims:
         made = signed.checkpoint
         if len(made.heads) != BUCKETS or made.leaf_format != LEAF_FORMAT:
             self.doubts.append(
-                f"checkpoint {made.number} {where} is of leaf format {made.leaf_format} with {len(made.heads)} "
-                "trees, which this release does not know: use a newer one"
+                f"checkpoint {made.number} {where} is of leaf format {made.leaf_format} with "
+                f"{len(made.heads)} trees, which this release does not know: use a newer one"
             )
             return False
         if not self._ring.anchors or self._ring.signer(signed.note, made.number) is not None:

@@ -56,7 +56,7 @@ def hand_out(connection: Connection, outside: Outside, *, with_stamp: bool = Fal
     warnings = []
     if not ring.anchors:
         warnings.append(
-            f"no checkpoint is copied to {outside.folder.path}: there is no key here that says which are genuine"
+            f"no checkpoint is copied to {outside.folder.path}: no key here says which are genuine"
         )
     elif (copied := _copy(connection, outside, ring, place)) > 1:
         warnings.append(
@@ -117,12 +117,12 @@ def _went_back(outside: Outside, place: Place, newest: Signed | None) -> str:
     found = outside.folder.read(place)
     if newest is not None and isinstance(found, Signed) and found.checkpoint.log != newest.checkpoint.log:
         return (
-            f"{outside.folder.path} belongs to the log {found.checkpoint.log}, not to {newest.checkpoint.log}, "
-            "that of this database: name the home of this database in EVENTSTORE_HOME"
+            f"{outside.folder.path} belongs to the log {found.checkpoint.log}, not to "
+            f"{newest.checkpoint.log}, that of this database: name its home in EVENTSTORE_HOME"
         )
     has = f"the newest in the database is {newest.checkpoint.number}" if newest else "the database has none"
     return (
         f"{place.path} is checkpoint {place.number}, and {has}: the database was replaced, cut, or restored "
-        "from an older backup. `eventstore verify` says what is missing. Nothing is sealed until the database "
-        f"has it again or, where this was on purpose, {outside.folder.path} is moved away and kept"
+        "from an older backup. `eventstore verify` says what is missing. Nothing is sealed until the "
+        f"database has it again or, where this was on purpose, {outside.folder.path} is moved away and kept"
     )

@@ -1,4 +1,4 @@
-"""Give the events names that were found to differ: their ids, orders and versions, and what became of them."""
+"""Name the events that were found to differ: their ids, orders and versions, and what became of them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -50,7 +50,7 @@ class Differences:
 def compare(
     bucket: int, sealed_ids: bytes, sealed_hashes: bytes, ids: bytes, hashes: bytes
 ) -> list[Difference]:
-    """How the events of a stretch of a bucket differ from what was sealed there. An id stands for its event."""
+    """How the events of a stretch of a bucket differ from what was sealed there, by their ids."""
     sealed = _by_id(sealed_ids, sealed_hashes)
     present = _by_id(ids, hashes)
     found = []

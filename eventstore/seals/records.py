@@ -121,3 +121,14 @@ def record_stamp(connection: Connection, number: int, authority: str, at: dateti
         "VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
         (number, authority, at, reply),
     )
+
+
+def newest_stamp(connection: Connection, authority: str) -> tuple[int, str, bytes] | None:
+    """Number and note of the newest checkpoint that the authority stamped, and its reply."""
+    row = connection.execute(
+        "SELECT number, note, reply FROM public.seal_timestamps JOIN public.seal_checkpoints "
+        "ON number = checkpoint WHERE authority = %s ORDER BY number DESC LIMIT 1",
+        (authority,),
+        binary=True,
+    ).fetchone()
+    return (row[0], row[1], row[2]) if row else None

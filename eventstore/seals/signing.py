@@ -30,8 +30,8 @@ def signing_key(
         records.record_key(connection, 1, str(key.verifier), 0, introductions[0])
     if key is None:
         raise KeyMissingError(
-            f"the private key of this log is neither in {outside.key_file} nor in {KEY_VARIABLE}: put it there; "
-            f"{_LOST}"
+            f"the private key of this log is neither in {outside.key_file} nor in {KEY_VARIABLE}: put it "
+            f"there; {_LOST}"
         )
     ring = Keyring([key.verifier], introductions)
     where = KEY_VARIABLE if outside.key_is_given else str(outside.key_file)
@@ -42,8 +42,8 @@ def signing_key(
         )
     if ring.newest.key != key.verifier:
         raise KeyMissingError(
-            f"the key {key.verifier} in {where} was replaced by {ring.newest.key}: put that private key there; "
-            f"{_LOST}"
+            f"the key {key.verifier} in {where} was replaced by {ring.newest.key}: put that private key "
+            f"there; {_LOST}"
         )
     if newest is not None and ring.signer(newest.note, newest.checkpoint.number) is None:
         raise SealError(
@@ -102,8 +102,8 @@ def _following_key(outside: Outside, log: str, introductions: list[str]) -> Sign
         return found
     if found is not None:
         raise SealError(
-            f"{outside.next_key_file} holds the key of an earlier change: put it into {KEY_VARIABLE} and remove "
-            "the file"
+            f"{outside.next_key_file} holds the key of an earlier change: put it into {KEY_VARIABLE} and "
+            "remove the file"
         )
     key = new_key(log)
     if not outside.keep_key(key, outside.next_key_file):

@@ -1,6 +1,6 @@
 """Walk through one bucket: compare its rows with its tiles, and the tiles with what was signed.
 
-Whatever the tiles say, a row that was changed cannot lead to the signed root. The tiles are how its name is found.
+Whatever the tiles say, a row that was changed cannot lead to the signed root. They are how its name is found.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -164,8 +164,8 @@ def _skipped(connection: Connection, bucket: int, first: int, end: int, after: U
     for start in range(first, end, _ROOTS):
         stop = min(start + _ROOTS, end)
         rows = connection.execute(
-            "SELECT tile, last_id, root FROM public.seal_tiles WHERE bucket = %s AND tile >= %s AND tile < %s "
-            "ORDER BY tile",
+            "SELECT tile, last_id, root FROM public.seal_tiles "
+            "WHERE bucket = %s AND tile >= %s AND tile < %s ORDER BY tile",
             (bucket, start, stop),
             binary=True,
         ).fetchall()
@@ -275,7 +275,7 @@ class _Signed:
             self._check_within(start, start + len(stretch.leaves) // HASH_BYTES, stretch.leaves)
 
     def _check_within(self, start: int, last: int, leaves: bytes) -> None:
-        """Check what was signed of the sizes from ``start`` to ``last``, where the leaves between are known."""
+        """Check what was signed of the sizes from ``start`` to ``last``, if the leaves between are known."""
         while (wanted := self._checks.next_size) is not None and wanted <= last:
             if wanted == start:
                 self._checks.check(self._edge.root())

@@ -1,4 +1,4 @@
-"""The leaf of an event by a second hand: the canonical text as docs/seals.md describes it, in plain Python."""
+"""The leaf of an event by a second hand: its canonical text as docs/seals.md describes it."""
 
 import json
 from decimal import Decimal
@@ -25,7 +25,7 @@ def text_of(value: Any) -> str:
 
 
 def leaf_text(row: tuple[Any, ...]) -> str:
-    """Of (id, order_id, version, event_type, event_data, created_at, source, source_id, metadata); JSON as text."""
+    """Of a row: id, order_id, version, event_type, event_data, created_at, source, source_id, metadata."""
     id_, order_id, version, event_type, data, created_at, source, source_id, metadata = row
     values = [str(id_), str(order_id), version, event_type, _json(data), created_at, source, source_id]
     return text_of([*values, _json(metadata)])

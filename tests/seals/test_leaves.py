@@ -94,8 +94,8 @@ def test_functions_of_others_in_the_search_path_are_not_called(
 ) -> None:
     expected = stored(connection)
     connection.execute(
-        "CREATE FUNCTION jsonb_build_array(uuid, uuid, int, text, jsonb, bigint, text, text, jsonb) RETURNS jsonb "
-        "LANGUAGE sql AS $$ SELECT '[]'::jsonb $$; "
+        "CREATE FUNCTION jsonb_build_array(uuid, uuid, int, text, jsonb, bigint, text, text, jsonb) "
+        "RETURNS jsonb LANGUAGE sql AS $$ SELECT '[]'::jsonb $$; "
         "CREATE FUNCTION sha256(text) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$; "
         "CREATE FUNCTION convert_to(text, text) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$; "
         "CREATE FUNCTION string_agg_x(text) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$"
