@@ -95,7 +95,7 @@ def _judge(connection: Connection, standing: Standing, part: Part, on_progress: 
     if table is None:
         gone = Problem(
             kind="bucket_missing",
-            detail=f"no table of order_events holds bucket {part.bucket}: {claim.head.size:,} events are gone",
+            detail=f"order_events has no table for bucket {part.bucket}: {claim.head.size:,} events are gone",
             bucket=part.bucket,
         )
         return Judged(part, 0, [], 0, [gone] if claim.head.size else [])

@@ -29,7 +29,8 @@ class Difference(NamedTuple):
     kind: str  #: altered, inserted, removed
     bucket: int
     id: bytes
-    sealed: bytes  #: its leaf hash in the tile
+    sealed: bytes = b""  #: its leaf hash in the tile
+    found: bytes = b""  #: its leaf hash in the log
 
 
 class Differences:
@@ -60,9 +61,9 @@ def compare(
             before.remove(same)
             after.remove(same)
         changed = min(len(before), len(after))
-        found += [Difference("altered", bucket, id_, hash_) for hash_ in before[:changed]]
-        found += [Difference("removed", bucket, id_, hash_) for hash_ in before[changed:]]
-        found += [Difference("inserted", bucket, id_, b"") for _ in after[changed:]]
+        found += [Difference("altered", bucket, id_, sealed=hash_) for hash_ in before[:changed]]
+        found += [Difference("removed", bucket, id_, sealed=hash_) for hash_ in before[changed:]]
+        found += [Difference("inserted", bucket, id_, found=hash_) for hash_ in after[changed:]]
     return found
 
 

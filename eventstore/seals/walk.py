@@ -214,8 +214,10 @@ def _compare(bucket: int, stretch: _Stretch, found: Leaves) -> list[Difference]:
     if stretch.ids == found.ids and stretch.leaves == found.hashes:
         return []
     differs = compare(bucket, stretch.ids, stretch.leaves, found.ids, found.hashes)
-    if not differs:
-        raise BrokenTilesError(f"tiles of bucket {bucket} have their leaves in another order than the log")
+    # A leaf holds its id: an event that has a sealed leaf was never under another id.
+    sealed = {one.sealed for one in differs if one.kind == "removed"}
+    if not differs or any(one.found in sealed for one in differs if one.kind == "inserted"):
+        raise BrokenTilesError(f"tiles of bucket {bucket} have their ids, or their leaves, in disorder")
     return differs
 
 
