@@ -96,14 +96,14 @@ def test_an_alteration_together_with_its_tiles_is_placed_between_two_checkpoints
 @pytest.mark.parametrize(
     "change",
     [
-        "DELETE FROM seal_tiles WHERE tile = 0 AND bucket = 2",
+        "DELETE FROM seal_tiles WHERE (bucket, tile) = (SELECT bucket, tile FROM seal_tiles LIMIT 1)",
         "UPDATE seal_tiles SET leaves = set_byte(leaves, 100, (get_byte(leaves, 100) + 1) % 256)",
         "UPDATE seal_tiles SET root = set_byte(root, 3, (get_byte(root, 3) + 1) % 256)",
         "UPDATE seal_tiles SET ids = set_byte(ids, 100, (get_byte(ids, 100) + 1) % 256)",
         "UPDATE seal_tiles SET last_id = 'ffffffff-ffff-7fff-bfff-ffffffffffff'",
         "UPDATE seal_trees SET leaves = set_byte(leaves, 0, 0), ids = set_byte(ids, 0, 0) WHERE leaves <> ''",
         "UPDATE seal_trees SET tiles = 0, edge = '', leaves = '', ids = ''",
-        "UPDATE seal_tiles SET bucket = bucket + 1 WHERE bucket = 15 OR bucket = 0",
+        "UPDATE seal_tiles SET bucket = bucket + 100",
         "TRUNCATE seal_tiles",
     ],
 )
