@@ -120,8 +120,8 @@ def _check_growth(proof: ConsistencyProof, ring: Keyring) -> Proven:
     return _signed(
         [old, new],
         ring,
-        f"from checkpoint {before.number} ({before.size:,} events) to {after.number} ({after.size:,} events) the "
-        "log only grew: nothing was changed, put in or taken away",
+        f"from checkpoint {before.number} ({before.size:,} events) to {after.number} ({after.size:,} events) "
+        "the log only grew: nothing was changed, put in or taken away",
     )
 
 

@@ -64,7 +64,8 @@ def prove_event(connection: Connection, event_id: UUID, number: int | None = Non
         path = inclusion_path(index, head.size, leaves.subtree)
         if not is_included(found.hash, index, head.size, path, head.root):
             raise SealError(
-                f"event {event_id} is not as it was sealed, or the tiles of its bucket are not: `eventstore verify`"
+                f"event {event_id} is not as it was sealed, or the tiles of its bucket are not: "
+                "`eventstore verify` says which"
             )
         return EventProof(
             leaf_format=made.leaf_format,
@@ -97,8 +98,8 @@ def prove_growth(connection: Connection, old: Signed, new: Signed) -> Consistenc
             if not is_consistent(before.size, before.root, after.size, after.root, path):
                 raise SealError(
                     f"bucket {bucket} does not lead from checkpoint {old.checkpoint.number} to "
-                    f"{new.checkpoint.number}: one of the two is not of this log's past, or tiles were changed; "
-                    "`eventstore verify` says which"
+                    f"{new.checkpoint.number}: one of the two is not of this log's past, or tiles were "
+                    "changed: `eventstore verify` says which"
                 )
             paths.append(encoded(path))
         return ConsistencyProof(

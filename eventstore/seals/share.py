@@ -70,8 +70,8 @@ def verify_share(
 
 def read_round(connection: Connection) -> Round:
     row = connection.execute(
-        "SELECT events, begun_at, verified_at, all_done_by, all_done_at, jsonb_array_length(failing), problems "
-        "FROM public.seal_verification"
+        "SELECT events, begun_at, verified_at, all_done_by, all_done_at, jsonb_array_length(failing), "
+        "problems FROM public.seal_verification"
     ).fetchone()
     assert row is not None
     events, begun_at, verified_at, all_done_by, all_done_at, failing, problems = row

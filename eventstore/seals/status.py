@@ -44,3 +44,22 @@ def seal_status(connection: Connection) -> SealStatus:
         sealed_at=made.time if made else None,
         verification=read_round(connection),
     )
+
+
+def in_words(status: SealStatus) -> str:
+    """One line: what is sealed, what waits, what was verified, what is wrong."""
+    if not status.checkpoint or status.sealed_at is None:
+        return "none: run `eventstore seal`"
+    words = [f"{status.sealed:,} events up to {status.sealed_at:%Y-%m-%d %H:%M:%S} UTC"]
+    if status.unsealed:
+        words.append(f"{status.unsealed:,} wait for {status.unsealed_seconds:,.0f} s")
+    walk = status.verification
+    if walk.failing or walk.problems:
+        words.append("NOT INTACT: run `eventstore verify`")
+    elif walk.all_done_at:
+        words.append(f"all verified by {walk.all_done_at:%Y-%m-%d}")
+    elif walk.verified_at and walk.all_done_by:
+        words.append(f"{walk.events:,} verified, all by {walk.all_done_by:%Y-%m-%d}")
+    else:
+        words.append("never verified")
+    return ", ".join(words)

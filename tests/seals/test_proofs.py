@@ -2,10 +2,7 @@
 
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +10,7 @@ import psycopg
 import pytest
 
 from eventstore.log.connection import Connection
-from eventstore.seals.checkpoint import Signed, read_checkpoint, signed
+from eventstore.seals.checkpoint import Signed, signed
 from eventstore.seals.errors import SealError
 from eventstore.seals.note import new_key
 from eventstore.seals.outside import Outside
@@ -162,32 +159,3 @@ def test_before_anything_is_sealed_nothing_is_proven(session: Connection, append
 def test_what_is_no_proof_is_refused(content: bytes) -> None:
     with pytest.raises(SealError, match="it is no proof"):
         read_proof(content)
-
-
-@pytest.mark.usefixtures("in_steps")
-def test_a_proof_is_checked_where_there_is_no_database(
-    session: Connection, outside: Outside, tmp_path: Path, base_environment: dict[str, str]
-) -> None:
-    (id_,) = session.execute("SELECT id FROM order_events ORDER BY id LIMIT 1").fetchone() or ()
-    (tmp_path / "proof.json").write_bytes(written(prove_event(session, id_)))
-    nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:1/nowhere", "EVENTSTORE_HOME": str(tmp_path / "none")}
-    done = subprocess.run(
-        [sys.executable, "-m", "eventstore.face.cli.entry"]
-        if False
-        else [
-            sys.executable,
-            "-c",
-            "from eventstore.face.cli import main; main()",
-            "verify-proof",
-            str(tmp_path / "proof.json"),
-            "--key",
-            str(key_of(outside).verifier),
-        ],
-        env=base_environment | nowhere,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert str(id_) in done.stdout
-    assert read_checkpoint(sealed_checkpoint(session).written)

@@ -1,4 +1,4 @@
-"""A share a night: all is verified in turn, what failed is looked at again, and the row says how far it is."""
+"""A share a night: all is verified in turn, what failed again and again; the row says how far it is."""
 
 from collections.abc import Callable
 from datetime import timedelta
