@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import URLError
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from cryptography.x509 import Certificate, load_pem_x509_certificates
@@ -47,7 +47,7 @@ class Authority(NamedTuple):
     @property
     def name(self) -> str:
         """The URL without what may be a password."""
-        parts = urlsplit(self.url)
+        parts = _parts(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -133,10 +133,18 @@ def _signed(response: TimeStampResponse, certificate: Certificate) -> bool:
     )
 
 
-def _post(authority: Authority, query: bytes) -> bytes:
-    if urlsplit(authority.url).scheme not in ("http", "https"):
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
         raise SealError(f"{URL_VARIABLE} is no http or https URL")
-    parts = urlsplit(authority.url)
+    return parts
+
+
+def _post(authority: Authority, query: bytes) -> bytes:
+    parts = _parts(authority.url)
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     request = Request(bare, query, {"Content-Type": "application/timestamp-query"})  # noqa: S310
     if parts.username is not None:

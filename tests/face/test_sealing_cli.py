@@ -56,15 +56,13 @@ def test_an_altered_event_is_named_and_the_exit_code_says_it(
     cli("seal")
     with altering(connection):
         connection.execute("UPDATE order_events SET created_at = 1 WHERE id = %s", (events[3],))
-    order_id, version = (
-        connection.execute(
-            "SELECT order_id, version FROM order_events WHERE id = %s", (events[3],)
-        ).fetchone()
-        or ()
-    )
+    order_id, version = connection.execute(
+        "SELECT order_id, version FROM order_events WHERE id = %s", (events[3],)
+    ).fetchone() or (None, None)
     found = cli("verify", "--json")
     assert found.code == 1
-    [problem] = found.json["problems"]  # type: ignore[misc]
+    problems: Any = found.json["problems"]
+    [problem] = problems
     named = {name: problem[name] for name in ("kind", "id", "order_id", "version")}
     assert named == {"kind": "altered", "id": str(events[3]), "order_id": str(order_id), "version": version}
     told = cli("verify")
@@ -133,7 +131,7 @@ def test_a_proof_of_an_event_is_checked_without_a_database(
     cli: Cli, events: list[UUID], tmp_path: Path
 ) -> None:
     cli("seal")
-    key = cli("seal-key", "--json").json["key"]
+    key = str(cli("seal-key", "--json").json["key"])
     proof = tmp_path / "proof.json"
     assert cli("prove", events[7], "--output", proof).code == 0
     assert proof.read_text() == cli("prove", events[7]).out
