@@ -1,4 +1,4 @@
-"""The audit trail: `log_seals`, its checks, and the verification that walks through the log, a part a night."""
+"""The audit trail: `log_seals`, its checks, and the verification of a part of the log a night, in turn."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -40,8 +40,8 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
     """What proves that the log is as it was recorded: Merkle trees over all events, and signed checkpoints.
 
     A run seals the events since the last checkpoint, writes a new one to the table `seal_checkpoints` and to
-    the folder `checkpoints` in EVENTSTORE_HOME, and has it time stamped where an authority is configured. Keep
-    a copy of that folder where the administrators of the database cannot write: see docs/seals.md.
+    the folder `checkpoints` in EVENTSTORE_HOME, and has it time stamped where an authority is configured.
+    Keep a copy of that folder where the administrators of the database cannot write: see docs/seals.md.
     """
     with store.connect() as connection:
         try:
@@ -71,8 +71,8 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
 
 @dg.asset_check(asset=log_seals)
 def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
-    """Warns while events have been waiting for their seal for more than half an hour: until then, whoever owns
-    the database could change them unnoticed.
+    """Warns while events have been waiting for their seal for more than half an hour: whoever owns
+    the database can change them unnoticed.
     """
     with store.connect() as connection:
         now = seal_status(connection)
@@ -81,8 +81,8 @@ def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{now.unsealed:,} events are not sealed, the oldest for {now.unsealed_seconds / 60:,.0f} minutes: "
-            "look at the last runs of log_seals, and whether an append is held open."
+            f"{now.unsealed:,} events are not sealed, the oldest for {now.unsealed_seconds / 60:,.0f} min. "
+            "Look at the last runs of log_seals, and whether an append is held open."
             if late
             else f"{now.unsealed:,} events wait for the next checkpoint."
         ),
@@ -92,8 +92,8 @@ def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=log_seals, pool="seals_verification")
 def intact(store: EventStore) -> dg.AssetCheckResult:
-    """Fails where an event is not as it was sealed, and names it. Takes a part of the log a night, in turn, as
-    many events as the setting `verify_events` says, and once more whatever failed before.
+    """Fails where an event is not as it was sealed, and names it. Takes a part of the log a night, in turn:
+    as many events as the setting `verify_events` says, and once more whatever failed before.
     """
     with store.connect() as connection:
         found, walk = verify_share(connection, outside())
@@ -181,7 +181,9 @@ def _in_words(found: Verified, walk: Round) -> str:
         return f"It cannot be told: {'; '.join(found.doubts)}."
     if walk.all_done_at and walk.begun_at is None:
         return f"All {found.sealed:,} sealed events are as they were sealed."
-    return f"{found.verified:,} events are as they were sealed; {walk.events:,} of {found.sealed:,} in this round."
+    return (
+        f"{found.verified:,} events are as they were sealed, {walk.events:,} of {found.sealed:,} this round."
+    )
 
 
 def _of_order(problem: Problem) -> str:
