@@ -71,8 +71,9 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
 
 @dg.asset_check(asset=log_seals)
 def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
-    """Warns while events have been waiting for their seal for more than half an hour: whoever owns
-    the database can change them unnoticed.
+    """Warns while events have been waiting for their seal for more than half an hour.
+
+    Until they are sealed, whoever owns the database can change them unnoticed.
     """
     with store.connect() as connection:
         now = seal_status(connection)
