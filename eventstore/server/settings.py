@@ -9,13 +9,16 @@ from eventstore.server.errors import ServerError
 from eventstore.server.machine import FILE, Machine, read_machine
 from eventstore.server.urls import checked, database_name, with_database
 
-#: The variables that are read, and what each says.
+#: The variables that are read here and elsewhere, and what each says.
 VARIABLES = {
     "EVENTSTORE_HOME": "the folder of eventstore.toml and of all that is kept outside a database of yours; "
     ".eventstore in the current folder by default",
     "DATABASE_URL": "your own PostgreSQL 15 to 18, postgresql://user:password@host/database",
     "DATABASE_URL_FILE": "a file with that URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
     "PORT": "the port of Dagster's web pages",
+    "EVENTSTORE_SEAL_KEY": "the private key that signs checkpoints; by default it is in the file seal.key",
+    "EVENTSTORE_TSA_URL": "an authority that stamps checkpoints with the time (RFC 3161)",
+    "EVENTSTORE_TSA_CERTIFICATES": "a file with the certificates of that authority",
 }
 
 
