@@ -1,0 +1,45 @@
+"""A copy of the repository to which the patches of a page are applied."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.docs.snippets import ROOT
+
+_COPIED = ("eventstore", "pipelines", "tests", "docs", "README.md", "CONTRIBUTING.md", "pyproject.toml")
+
+
+class Tree:
+    """A copy in an empty folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name in _COPIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif (ROOT / name).exists():
+                shutil.copy2(ROOT / name, folder / name)
+
+    def apply(self, patch: str) -> None:
+        """As somebody would by hand: a migration takes the next number, other changes nearby do not matter."""
+        done = subprocess.run(
+            ["git", "apply", "-C1", "-"],
+            cwd=self.folder,
+            input=self._numbered(patch),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"the patch does not apply:\n{done.stderr}\n{patch}"
+
+    def _numbered(self, patch: str) -> str:
+        migration = re.search(r'^\+revision = "(\d+)"\n\+down_revision = "(\d+)"', patch, re.MULTILINE)
+        if migration is None:
+            return patch
+        own, before = migration.groups()
+        versions = self.folder / "eventstore/log/schema/versions"
+        newest = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
+        patch = patch.replace(f'down_revision = "{before}"', f'down_revision = "{newest}"')
+        return re.sub(rf"(?<=/){own}(?=[_/])|(?<=\+revision = \"){own}", f"{int(newest) + 1:04d}", patch)
