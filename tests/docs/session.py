@@ -15,7 +15,7 @@ from tests.docs.tree import Tree
 
 _LONGEST_S = 120
 _BEFORE = r"""
-set -eo pipefail
+set -aeo pipefail
 . "$SESSION/variables"
 cd "$(cat "$SESSION/folder")"
 make() { python -m "pipelines.$1"; }  # without the installation that comes before it

@@ -25,7 +25,7 @@ class Snippet(NamedTuple):
     output: str | None = None  #: what the page shows of it
 
     def shows(self, found: str) -> bool:
-        """Whether ``found`` is the output on the page: ``…`` stands for anything, blanks are as good as line ends."""
+        """Whether ``found`` is the output on the page: ``…`` stands for anything, blanks for line ends."""
         parts = [" ".join(part.split()) for part in (self.output or "").split("…")]
         pattern = r"\s?(?:\S.*)?".join(map(self._pattern, parts))
         return re.fullmatch(pattern, " ".join(found.split()), re.DOTALL) is not None
@@ -36,12 +36,14 @@ class Snippet(NamedTuple):
 
 
 def snippets(page: str) -> list[Snippet]:
-    """The blocks of a page, each ``text`` block as the output of the one before it."""
+    """The blocks of a page; a ``text`` block is the output of the block before it in the same section."""
     found: list[Snippet] = []
+    lines = page.splitlines()
     for language, code, comment, line in _blocks(page, 1):
         reason = re.search(r"not run: (.+)", comment, re.DOTALL)
-        if language == "text" and found and not reason:
-            found[-1] = found[-1]._replace(output=code)
+        if language == "text":
+            if found and found[-1].output is None and "\n#" not in "\n".join(lines[found[-1].line : line]):
+                found[-1] = found[-1]._replace(output=code)
         else:
             found.append(
                 Snippet(

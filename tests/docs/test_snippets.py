@@ -1,6 +1,5 @@
 """What a page shows works: its blocks are run in order, on a fresh database, and do what the page says."""
 
-import os
 from pathlib import Path
 
 import pytest

@@ -23,7 +23,7 @@ class Tree:
                 shutil.copy2(ROOT / name, folder / name)
 
     def apply(self, patch: str) -> None:
-        """As somebody would by hand: a migration takes the next number, other changes nearby do not matter."""
+        """As by hand: a migration takes the next number, other changes nearby do not matter."""
         done = subprocess.run(
             ["git", "apply", "-C1", "-"],
             cwd=self.folder,
