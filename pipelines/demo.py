@@ -14,10 +14,10 @@ from rich.table import Table
 
 import eventstore
 from eventstore.engine.status import status
-from eventstore.ingestion.sample import write_sample
 from eventstore.log.connection import Connection
 from eventstore.log.errors import EventStoreError
 from eventstore.orders.domain import DOMAIN
+from eventstore.orders.sample import write_sample
 from eventstore.server import settings
 from eventstore.server.errors import ServerError
 from pipelines.assets import IngestConfig

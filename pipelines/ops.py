@@ -6,7 +6,6 @@ from eventstore.engine.candidate import candidate, discard
 from eventstore.engine.preview import preview
 from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS
-from eventstore.engine.promote import promote
 from eventstore.engine.replay import replay_bucket
 from eventstore.log.holders import end_holders, in_words, what, who
 from eventstore.orders.domain import DOMAIN
@@ -15,37 +14,6 @@ from pipelines.checks import holders_result
 from pipelines.resources import EventStore
 
 _STATES = DOMAIN.states
-
-
-@dg.op(pool="refresh")
-def promote_candidate(context: dg.OpExecutionContext, store: EventStore) -> None:
-    """Make a complete replay the live `orders`. Read the check `preview` of `orders_replay` first."""
-    with store.connect() as connection:
-        promoted = promote(connection, _STATES, by_hand=True)
-        if promoted is None:
-            found = candidate(connection, _STATES)
-            raise dg.Failure(
-                f"Nothing to promote: {found.buckets} of {BUCKETS} buckets stand by rules "
-                f"{_STATES.fold_version}, {found.others} by others. Materialize all of orders_replay.",
-                allow_retries=False,
-            )
-    context.log.info(
-        f"promoted rules {promoted.fold_version}: {promoted.added} orders added, {promoted.changed} changed, "
-        f"{promoted.gone} gone"
-    )
-    context.log_event(
-        dg.AssetMaterialization(
-            "orders",
-            description="A person promoted a replay.",
-            metadata={
-                "added": promoted.added,
-                "changed": promoted.changed,
-                "gone": promoted.gone,
-                "fold_version": promoted.fold_version,
-                "watermark": str(promoted.watermark),
-            },
-        )
-    )
 
 
 @dg.op

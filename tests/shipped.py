@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from eventstore.engine import current as currents
-from eventstore.engine import forensics, promote, reading
+from eventstore.engine import event_history, promote, reading
 from eventstore.engine import preview as previews
 from eventstore.engine import refresh as refreshing
 from eventstore.engine import replay as replays
@@ -19,8 +19,8 @@ from eventstore.engine.projection import Projection
 from eventstore.engine.snapshots import build
 from eventstore.ingestion import cloudevent, load, rejects
 from eventstore.ingestion.lines import Line
+from eventstore.kernel.event_history import HistoryEntry
 from eventstore.kernel.events import Event
-from eventstore.kernel.forensics import Learned
 from eventstore.kernel.recorded import FoldEvent, RecordedEvent
 from eventstore.log import append as appending
 from eventstore.log import feed
@@ -89,8 +89,8 @@ def state(
     return states.state(connection, ORDERS, order_id, at, known, version)
 
 
-def learned(connection: Connection, order_id: UUID) -> Iterator[Learned]:
-    return forensics.learned(connection, ORDERS, order_id)
+def history_of(connection: Connection, order_id: UUID) -> Iterator[HistoryEntry]:
+    return event_history.history_of(connection, ORDERS, order_id)
 
 
 def status(connection: Connection) -> statuses.Status:

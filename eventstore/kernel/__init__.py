@@ -1,1 +1,1 @@
-"""The business: events, order state, the fold from one to the other. Pure: no I/O, clock or database."""
+"""What every domain shares: recorded events, payloads, the fold. Pure: no I/O, clock or database."""

@@ -23,8 +23,8 @@ from eventstore.server.urls import database_name, with_database
 from tests.shipped import (
     append,
     build_snapshots,
+    history_of,
     ingest,
-    learned,
     refresh,
     refresh_customers,
     refresh_daily_metrics,
@@ -118,7 +118,7 @@ def work_through(url: str, folder: Path) -> None:
                 promoted = promote(connection, projection, by_hand=True)
                 assert promoted is not None
                 assert (promoted.added, promoted.changed, promoted.gone) == (0, 0, 0)
-            assert [entry.event.version for entry in learned(connection, FIRST)] == [1, 2, 3]
+            assert [entry.event.version for entry in history_of(connection, FIRST)] == [1, 2, 3]
             now = status(connection)
             assert (now.events, now.rejects) == (4, {"not_json": 1})
             assert now.projections["orders"].lag_events == 0

@@ -18,11 +18,12 @@ import psycopg
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from eventstore.ingestion import chunks, landing, lines, load
+from eventstore.ingestion import chunks, cloudevent, landing, lines, load
 from eventstore.ingestion.files import MAX_PATH, InputFileError, look, printable
 from eventstore.ingestion.lines import Line
 from eventstore.ingestion.staging import Settled
-from tests.shipped import EVENTS, ingest, ingest_landing, parse_line
+from eventstore.kernel.codec import Codec
+from tests.shipped import EVENTS, ingest, ingest_landing
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]
@@ -71,10 +72,10 @@ def claims_lapse(connection: Connection) -> None:
 def breaks(monkeypatch: pytest.MonkeyPatch, event_type: bytes, error: Exception) -> Iterator[None]:
     """To parse a line with this in it raises an error that nobody foresaw."""
 
-    def parse(line: Line) -> Any:
+    def parse(line: Line, codec: Codec) -> Any:
         if event_type in line.raw:
             raise error
-        return parse_line(line)
+        return cloudevent.parse_line(line, codec)
 
     with monkeypatch.context() as patch:
         patch.setattr(chunks, "parse_line", parse)
@@ -383,7 +384,7 @@ def test_a_gzip_bomb_is_read_to_a_bound_with_flat_memory_and_not_again(
     drop("good.ndjson")
     script = (
         "import resource, sys\nfrom pathlib import Path\n"
-        "from eventstore.ingestion.load import ingest_landing\n"
+        "from tests.shipped import ingest_landing\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "done = ingest_landing(sys.argv[1], Path(sys.argv[2]))\n"
         "print(done.appended, len(done.files), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
@@ -406,10 +407,10 @@ from pathlib import Path
 from eventstore.ingestion import chunks
 from tests.shipped import ingest_landing
 parse = chunks.parse_line
-def deadly(line):
+def deadly(line, codec):
     if b"KILLS" in line.raw:
         os.kill(os.getpid(), signal.SIGKILL)
-    return parse(line)
+    return parse(line, codec)
 chunks.parse_line = deadly
 done = ingest_landing(sys.argv[1], Path(sys.argv[2]))
 print(len(done.files))

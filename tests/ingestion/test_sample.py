@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 
 from eventstore.ingestion.files import expand
-from eventstore.ingestion.sample import write_sample
 from eventstore.kernel.recorded import FoldEvent
 from eventstore.orders.order import fold
+from eventstore.orders.sample import write_sample
 from tests.shipped import EVENTS, ingest
 
 Connection = psycopg.Connection[Any]

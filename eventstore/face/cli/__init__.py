@@ -7,7 +7,7 @@ import psycopg
 from eventstore.face.cli import (
     consumers,
     following,
-    forensics,
+    history,
     ingesting,
     operating,
     projecting,
@@ -27,7 +27,7 @@ __all__ = [
     "app",
     "consumers",
     "following",
-    "forensics",
+    "history",
     "ingesting",
     "main",
     "operating",

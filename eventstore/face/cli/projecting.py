@@ -18,25 +18,36 @@ from eventstore.engine.refresh import refresh as refresh_projection
 from eventstore.engine.replay import replay_bucket
 from eventstore.engine.snapshots.build import refresh_stale
 from eventstore.face.cli.app import Json, app, fail, open_store
+from eventstore.face.cli.keeping_up import keep_up
 from eventstore.face.cli.output import console, print_fields, print_json, progress_console
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
 
-_STATES = DOMAIN.states
 ProjectionName = Annotated[str, typer.Argument(metavar="[PROJECTION]", help="Which projection.")]
 
 
 @app.command()
-def refresh(as_json: Json = False) -> None:
+def refresh(
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Go on until Ctrl-C: an append is in every table a moment later."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Fold new events into orders and the other projections, and into what is made from them."""
+    if follow:
+        keep_up(as_json)
+        return
     with open_store() as store, store.connection() as connection:
         results = {
             projection.name: refresh_projection(connection, projection) for projection in DOMAIN.projections
         }
-        derived: dict[str, msgspec.Struct] = {"order_snapshots": refresh_stale(connection, _STATES)}
+        derived: dict[str, msgspec.Struct] = {"order_snapshots": refresh_stale(connection, DOMAIN.states)}
         derived |= {each.name: refresh_derived(connection, each) for each in DOMAIN.derived}
-    orders = results[_STATES.name]
+    orders = results[DOMAIN.states.name]
     if as_json:
         print_json(msgspec.structs.asdict(orders) | {"projections": results | derived})
         return
@@ -57,7 +68,7 @@ def refresh(as_json: Json = False) -> None:
 
 @app.command()
 def replay(
-    name: ProjectionName = _STATES.name,
+    name: ProjectionName = DOMAIN.states.name,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what the replay would change; promote nothing.")
     ] = False,
@@ -83,7 +94,7 @@ def replay(
 
 
 @app.command()
-def promote(name: ProjectionName = _STATES.name, as_json: Json = False) -> None:
+def promote(name: ProjectionName = DOMAIN.states.name, as_json: Json = False) -> None:
     """Make a complete replay, for example of `replay --preview`, the live table."""
     projection = _projection(name)
     with open_store() as store, store.connection() as connection:
@@ -102,7 +113,7 @@ def promote(name: ProjectionName = _STATES.name, as_json: Json = False) -> None:
 @app.command()
 def promotion(
     policy: Annotated[str | None, typer.Argument(metavar="[auto|manual]", help="The new policy.")] = None,
-    name: ProjectionName = _STATES.name,
+    name: ProjectionName = DOMAIN.states.name,
     as_json: Json = False,
 ) -> None:
     """Show or set who promotes a complete replay: the next refresh (auto) or a person (manual)."""
@@ -118,7 +129,7 @@ def promotion(
 
 
 @app.command()
-def rollback(name: ProjectionName = _STATES.name, as_json: Json = False) -> None:
+def rollback(name: ProjectionName = DOMAIN.states.name, as_json: Json = False) -> None:
     """Replay by the rules before the current ones and promote that."""
     projection = _projection(name)
     if len(projection.foldings) < 2:
@@ -145,7 +156,7 @@ def _projection(name: str) -> Projection[Any]:
 
 def _argument(projection: Projection[Any]) -> str:
     """What follows the command that means this projection."""
-    return "" if projection is _STATES else f" {projection.name}"
+    return "" if projection is DOMAIN.states else f" {projection.name}"
 
 
 def _replay(

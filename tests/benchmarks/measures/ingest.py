@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from eventstore.ingestion.sample import write_sample
 from eventstore.log.connection import open_connection
+from eventstore.orders.sample import write_sample
 from tests.benchmarks import with_eventsourcing
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row

@@ -20,7 +20,7 @@ class Change(NamedTuple):
     after: Any
 
 
-class Learned(NamedTuple):
+class HistoryEntry(NamedTuple):
     """An event, and what recording it changed in the order as it was known."""
 
     event: RecordedEvent
@@ -40,12 +40,12 @@ def changes_between(before: Any, after: Any) -> dict[str, Change]:
     }
 
 
-def learn(
+def history_entries(
     events: Iterable[RecordedEvent],
     initial: Callable[[UUID], Any],
     evolve: Callable[[Any, FoldEvent], Any],
     fold_event: type[FoldEvent],
-) -> Iterator[Learned]:
+) -> Iterator[HistoryEntry]:
     """Go through the events of one order, given by version. A late one changes all states after its time.
 
     From the first on that cannot be folded, in the order of the fold, events change nothing; until one that
@@ -72,7 +72,7 @@ def learn(
                 failure = error.failure
         else:
             state = known
-        yield Learned(
+        yield HistoryEntry(
             event,
             {name: change for name, change in changes_between(known, state).items() if name != "anomalies"},
             late,

@@ -6,13 +6,13 @@ from uuid import UUID
 import msgspec
 import typer
 
-from eventstore.engine.forensics import Difference, difference, learned
+from eventstore.engine.event_history import Difference, difference, history_of
 from eventstore.engine.projection import Projection
 from eventstore.face.cli.app import Json, OrderId, app, fail, open_store
 from eventstore.face.cli.output import print_json
 from eventstore.face.cli.timeline import print_difference, print_timeline
 from eventstore.face.times import as_text, describe_time, parse_time
-from eventstore.kernel.forensics import Change, Learned
+from eventstore.kernel.event_history import Change, HistoryEntry
 from eventstore.log.connection import Connection
 
 
@@ -33,7 +33,7 @@ def history(
         if diff:
             _diff(connection, store.domain.states, order_id, diff, as_json)
             return
-        entries = list(learned(connection, store.domain.states, order_id))
+        entries = list(history_of(connection, store.domain.states, order_id))
     if not entries:
         raise fail(f"order {order_id} has no events")
     if as_json:
@@ -58,7 +58,7 @@ def _diff(
         print_difference(found, *map(describe_time, (first, second), texts))
 
 
-def _as_json(entry: Learned) -> dict[str, Any]:
+def _as_json(entry: HistoryEntry) -> dict[str, Any]:
     event = entry.event
     return {
         "version": event.version,

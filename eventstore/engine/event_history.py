@@ -1,4 +1,4 @@
-"""The forensic view of one order: what each of its events changed, and how two moments differ."""
+"""The history of one order: what each of its events changed, and how two moments differ."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,18 +8,18 @@ from uuid import UUID
 from eventstore.engine.projection import Projection
 from eventstore.engine.standing import rules_in_force
 from eventstore.engine.state import state
+from eventstore.kernel.event_history import Change, HistoryEntry, changes_between, history_entries
 from eventstore.kernel.folding import evolving
-from eventstore.kernel.forensics import Change, Learned, changes_between, learn
 from eventstore.kernel.recorded import RecordedEvent
 from eventstore.log.connection import Connection
 from eventstore.log.feed import stream
 
 
-def learned(connection: Connection, projection: Projection[Any], order_id: UUID) -> Iterator[Learned]:
+def history_of(connection: Connection, projection: Projection[Any], order_id: UUID) -> Iterator[HistoryEntry]:
     """The events of an order by version, each with what it changed; empty for an order without events."""
     events = stream(connection, order_id, codec=projection.events)
     evolve = evolving(rules_in_force(connection, projection))
-    return learn(events, projection.initial, evolve, projection.events.fold_event)
+    return history_entries(events, projection.initial, evolve, projection.events.fold_event)
 
 
 class Difference(NamedTuple):
