@@ -7,7 +7,7 @@ WORKERS := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test bench chaos mutants lint clean
+.PHONY: help demo up down test docs bench chaos mutants lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ down: $(VENV)/.installed ## Stop the embedded PostgreSQL; its data stays
 
 test: $(VENV)/.installed-dev ## Run all tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+docs: $(VENV)/.installed-dev ## Write docs/reference anew from the code
+	@$(PYTHON) -m tests.docs
 
 bench: $(VENV)/.installed-dev ## Measure speed into docs/benchmarks.md (EVENTS=10000000 ROUNDS=3 SECONDS=10, ONLY=append,ingest for some)
 	@$(PYTHON) -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
