@@ -17,8 +17,8 @@ def page() -> str:
         "# Commands\n",
         MADE,
         sentence(root.help or "") + "\n",
-        "Every command takes `--json`, to print one machine-readable object, and `--help`. A mistake of the user "
-        "ends with exit code 2, an outage and what else fails with 1; both are one line on standard error.\n",
+        "Every command takes `--json`, to print one machine-readable object, and `--help`. A mistake of the "
+        "user ends with exit code 2, an outage and what else fails with 1: a line on standard error.\n",
     ]
     for path, command in sorted(_commands("eventstore", root)):
         arguments = [each for each in command.params if each.param_type_name == "argument"]

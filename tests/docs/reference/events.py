@@ -26,9 +26,9 @@ def page() -> str:
         "# Event types\n",
         MADE,
         "The name of a type is its `type` in a file, in SQL and in the log; in Python it is a class of "
-        "`eventstore`. `data` has these fields; it may have more, the log stores all of them. Payloads are written "
-        f"in version {codec.payload_version}; of older versions they are converted when they are read. What the "
-        "log takes of any event: [limits](../limits.md).\n",
+        "`eventstore`. `data` has these fields; it may have more, the log stores all of them. Payloads are "
+        f"written in version {codec.payload_version}; of older versions they are converted when they are read. "
+        "What the log takes of any event: [limits](../limits.md).\n",
     ]
     for name, cls in codec.types.items():
         parts.append(f"## {name}\n")
@@ -56,7 +56,7 @@ def _type(annotation: Any) -> str:
 def _comment(cls: type[Event], name: str) -> str:
     """What the source says behind the field, after ``#:``."""
     for base in cls.__mro__:
-        if name in base.__dict__.get("__annotations__", {}):
+        if name in inspect.get_annotations(base):
             found = re.search(rf"^ +{name}\b.*#: (.+)$", inspect.getsource(base), re.MULTILINE)
             return found[1] if found else ""
     return ""
