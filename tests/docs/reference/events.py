@@ -27,8 +27,8 @@ def page() -> str:
         MADE,
         "The name of a type is its `type` in a file, in SQL and in the log; in Python it is a class of "
         "`eventstore`. `data` has these fields; it may have more, the log stores all of them. Payloads are "
-        f"written in version {codec.payload_version}; of older versions they are converted when they are read. "
-        "What the log takes of any event: [limits](../limits.md).\n",
+        f"written in version {codec.payload_version}; those of older versions are converted when they are "
+        "read. What the log takes of any event: [limits](../limits.md).\n",
     ]
     for name, cls in codec.types.items():
         parts.append(f"## {name}\n")

@@ -11,9 +11,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def sentence(text: str) -> str:
-    """``text`` as a sentence: a capital first, a full stop last."""
+    """``text`` as a sentence: a capital first, where that is a word, and a full stop last."""
     text = " ".join(text.split())
-    return f"{text[:1].upper()}{text[1:]}{'' if text[-1:] in '.:!?' else '.'}"
+    if text.partition(" ")[0].isalpha():
+        text = text[:1].upper() + text[1:]
+    return text if text[-1:] in ".:!?" else f"{text}."
 
 
 def _cell(text: str) -> str:

@@ -16,8 +16,8 @@ def page(connection: psycopg.Connection[Any]) -> str:
         [
             "# Settings\n",
             MADE,
-            "What a store is told once, for everybody who uses its database: `eventstore settings` lists them, "
-            "`eventstore settings NAME VALUE` changes one.\n",
+            "What a store is told once, for everybody who uses its database: `eventstore settings` lists "
+            "them, `eventstore settings NAME VALUE` changes one.\n",
             table(("setting", "default", ""), rows),
             "What a machine is told, in its environment (`DATABASE_URL`, `EVENTSTORE_HOME`): "
             "[operating](../operating.md).\n",

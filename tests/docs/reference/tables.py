@@ -17,8 +17,8 @@ _RELATIONS = """
        AND c.relname NOT LIKE '%\\_candidate' AND c.relname <> 'alembic_version'
      ORDER BY c.relname"""
 _COLUMNS = """
-    SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull AND c.relkind <> 'v', pg_get_expr(d.adbin, d.adrelid),
-           col_description(a.attrelid, a.attnum),
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull AND c.relkind <> 'v',
+           pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum),
            EXISTS (SELECT FROM pg_constraint k
                     WHERE k.conrelid = a.attrelid AND k.contype = 'p' AND a.attnum = ANY (k.conkey))
       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
@@ -59,8 +59,9 @@ def page(connection: Connection) -> str:
         [
             "# Tables\n",
             MADE,
-            "Read them with the role `eventstore_reader`; nobody but the store writes them. Beside each projection "
-            "stands `<name>_candidate` with the same columns, which a replay fills. Bold columns are the key.\n",
+            "Read them with the role `eventstore_reader`; nobody but the store writes them. Beside each "
+            "projection stands `<name>_candidate` with the same columns, which a replay fills. Bold columns are "
+            "the key.\n",
             *map(relation, first),
             "# What the store needs for itself\n",
             *map(relation, others),
