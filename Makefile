@@ -7,10 +7,10 @@ WORKERS := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test docs bench chaos mutants lint clean
+.PHONY: help demo up down test docs pictures bench chaos mutants lint clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Ingest sample files with a Dagster job and show what became of them
 	@$(PYTHON) -m pipelines.demo
@@ -26,6 +26,9 @@ test: $(VENV)/.installed-dev ## Run all tests (ARGS='-k horizon' for some; DATAB
 
 docs: $(VENV)/.installed-dev ## Write docs/reference anew from the code
 	@$(PYTHON) -m tests.docs
+
+pictures: $(VENV)/.installed-dev ## Take the pictures of the README anew (wants Chromium, CHROMIUM=/usr/bin/chromium)
+	@$(PIP) 'playwright>=1.49,<2' && $(PYTHON) -m tests.docs.pictures
 
 bench: $(VENV)/.installed-dev ## Measure speed into docs/benchmarks.md (EVENTS=10000000 ROUNDS=3 SECONDS=10, ONLY=append,ingest for some)
 	@$(PYTHON) -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \

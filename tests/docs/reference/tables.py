@@ -60,8 +60,8 @@ def page(connection: Connection) -> str:
             "# Tables\n",
             MADE,
             "Read them with the role `eventstore_reader`; nobody but the store writes them. Beside each "
-            "projection stands `<name>_candidate` with the same columns, which a replay fills. Bold columns are "
-            "the key.\n",
+            "projection stands `<name>_candidate` with the same columns, which a replay fills. Bold columns "
+            "are the key.\n",
             *map(relation, first),
             "# What the store needs for itself\n",
             *map(relation, others),
