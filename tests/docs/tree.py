@@ -10,6 +10,14 @@ from tests.docs.snippets import ROOT
 _COPIED = ("eventstore", "pipelines", "tests", "docs", "README.md", "CONTRIBUTING.md", "pyproject.toml")
 
 
+def recipes() -> dict[str, str]:
+    """The patches of docs/extending.md by the headings above them, in the order of the page."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    return dict(
+        re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```diff\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    )
+
+
 class Tree:
     """A copy in an empty folder."""
 
