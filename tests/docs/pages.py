@@ -4,7 +4,8 @@ from typing import Any
 
 import psycopg
 
-from tests.docs.reference import commands, events, settings, tables
+from eventstore.face.settings_reference import settings_reference
+from tests.docs.reference import commands, events, tables
 from tests.docs.snippets import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
@@ -16,5 +17,5 @@ def pages(connection: psycopg.Connection[Any]) -> dict[str, str]:
         "commands.md": commands.page(),
         "events.md": events.page(),
         "tables.md": tables.page(connection),
-        "settings.md": settings.page(connection),
+        "settings.md": settings_reference(connection),
     }

@@ -31,23 +31,24 @@ class Tree:
                 shutil.copy2(ROOT / name, folder / name)
 
     def apply(self, patch: str) -> None:
-        """As by hand: a migration takes the next number, other changes nearby do not matter."""
+        """As by hand: a migration follows the newest, and other changes nearby do not matter."""
         done = subprocess.run(
             ["git", "apply", "-C1", "-"],
             cwd=self.folder,
-            input=self._numbered(patch),
+            input=self._following(patch),
             text=True,
             capture_output=True,
             check=False,
         )
         assert done.returncode == 0, f"the patch does not apply:\n{done.stderr}\n{patch}"
 
-    def _numbered(self, patch: str) -> str:
-        migration = re.search(r'^\+revision = "(\d+)"\n\+down_revision = "(\d+)"', patch, re.MULTILINE)
-        if migration is None:
-            return patch
-        own, before = migration.groups()
-        versions = self.folder / "eventstore/log/schema/versions"
-        newest = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
-        patch = patch.replace(f'down_revision = "{before}"', f'down_revision = "{newest}"')
-        return re.sub(rf"(?<=/){own}(?=[_/])|(?<=\+revision = \"){own}", f"{int(newest) + 1:04d}", patch)
+    def _following(self, patch: str) -> str:
+        """The patch; a migration in it follows the newest one that there is, as `make revision` has it."""
+        versions = self.folder / "eventstore" / "log" / "schema" / "versions"
+        texts = [path.read_text(encoding="utf-8") for path in versions.glob("*.py")]
+        followed = {
+            found for text in texts for found in re.findall(r'^down_revision = "(.+)"', text, re.MULTILINE)
+        }
+        every = {found for text in texts for found in re.findall(r'^revision = "(.+)"', text, re.MULTILINE)}
+        [newest] = every - followed
+        return re.sub(r"^\+down_revision = .*$", f'+down_revision = "{newest}"', patch, flags=re.MULTILINE)

@@ -13,6 +13,8 @@ import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.engine.follow import AlreadyFollowedError, Pass, follow, follower
+from eventstore.engine.projection import Projection
+from eventstore.engine.refresh import refresh
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import DOMAIN
@@ -27,6 +29,8 @@ PAID = {"type": "OrderPaid", "data": {"amount": "2.00", "currency": "EUR"}}
 FOLLOW = """
 import sys
 from threading import Event
+from eventstore.engine.projection import Projection
+from eventstore.engine.refresh import refresh
 from eventstore.engine.follow import follow
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import DOMAIN
@@ -123,27 +127,19 @@ def test_killed_in_the_middle_it_is_followed_by_another_and_nothing_is_lost_or_d
         eventually(lambda: one(connection, amounts) == len(orders))
 
 
-def test_an_idle_follower_asks_one_question_a_time(connection: Connection, database_url: str) -> None:
+@pytest.mark.parametrize("table", ["orders", "order_history"])
+def test_an_error_in_either_session_ends_both(
+    connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    original = refresh
+
+    def fails(connection: Connection, projection: Projection[Any]) -> Any:
+        if projection.name == table:
+            raise ZeroDivisionError
+        return original(connection, projection)
+
+    monkeypatch.setattr("eventstore.engine.follow.refresh", fails)
     append_json(connection, uuid4(), [PAID])
-    asked: list[str] = []
-
-    class Listening(psycopg.Connection[Any]):
-        def execute(self, query: Any, *given: Any, **named: Any) -> Any:
-            asked.append(str(query))
-            return super().execute(query, *given, **named)
-
-    class Polls(Event):
-        """Counts the polls, and ends after ten that found nothing to do."""
-
-        polls = 0
-
-        def wait(self, timeout: float | None = None) -> bool:
-            self.polls += 1
-            if self.polls == 5:  # by now everything is up to date
-                asked.clear()
-            return self.polls > 15
-
-    with Listening.connect(database_url, autocommit=True) as listening:
-        follow(listening, DOMAIN, Polls())
-    assert 10 <= len(asked) <= 12
-    assert len(set(asked[:10])) == 1
+    with open_connection(database_url) as own, pytest.raises(ZeroDivisionError):
+        follow(own, DOMAIN, Event())
+    assert follower(connection) is None

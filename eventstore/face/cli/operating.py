@@ -9,6 +9,7 @@ from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import in_one_line, print_fields, print_json
 from eventstore.log.holders import who
 from eventstore.log.schema import migrate
+from eventstore.orders.domain import DOMAIN
 from eventstore.server import embedded
 from eventstore.server.databases import ensure_database
 from eventstore.server.settings import database_url, home, landing, made
@@ -21,7 +22,7 @@ def init(as_json: Json = False) -> None:
     url = database_url()
     ensure_database(url)
     before = migrate.current(url)
-    migrate.upgrade(url)
+    migrate.upgrade(url, functions=DOMAIN.functions)
     made(landing())
     result = {
         "database": without_password(url),
