@@ -45,10 +45,10 @@ class Tree:
     def _following(self, patch: str) -> str:
         """The patch; a migration in it follows the newest one that there is, as `make revision` has it."""
         versions = self.folder / "eventstore" / "log" / "schema" / "versions"
-        texts = [path.read_text(encoding="utf-8") for path in versions.glob("*.py")]
-        followed = {
-            found for text in texts for found in re.findall(r'^down_revision = "(.+)"', text, re.MULTILINE)
-        }
-        every = {found for text in texts for found in re.findall(r'^revision = "(.+)"', text, re.MULTILINE)}
-        [newest] = every - followed
+        text = "\n".join(path.read_text(encoding="utf-8") for path in versions.glob("*.py"))
+
+        def ids(name: str) -> set[str]:
+            return set(re.findall(rf'^{name} = "(.+)"', text, re.MULTILINE))
+
+        [newest] = ids("revision") - ids("down_revision")
         return re.sub(r"^\+down_revision = .*$", f'+down_revision = "{newest}"', patch, flags=re.MULTILINE)
