@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import typer
 
 from eventstore.engine.status import status as read_status
@@ -10,6 +11,8 @@ from eventstore.face.cli.output import in_one_line, print_fields, print_json
 from eventstore.log.holders import who
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
+from eventstore.seals.status import in_words as seals_in_words
+from eventstore.seals.status import seal_status
 from eventstore.server import embedded
 from eventstore.server.databases import ensure_database
 from eventstore.server.settings import database_url, home, landing, made
@@ -38,10 +41,18 @@ def status(as_json: Json = False) -> None:
     """Show the log, its clock, who holds what back, the lag of each follower, the rejects, and what to do."""
     with open_store() as store, store.connection() as connection:
         now = read_status(connection, store.domain)
+        seals = seal_status(connection)
     if as_json:
-        print_json(now)
+        print_json(msgspec.structs.asdict(now) | {"seals": seals})
         return
-    print_fields({"events": now.events, "horizon": now.horizon, "rejects": now.rejects or "none"})
+    print_fields(
+        {
+            "events": now.events,
+            "horizon": now.horizon,
+            "rejects": now.rejects or "none",
+            "seals": seals_in_words(seals),
+        }
+    )
     for holder in now.horizon_holders:
         open_for = (datetime.now(UTC) - holder["open_since"]).total_seconds() if holder["open_since"] else 0.0
         typer.echo(

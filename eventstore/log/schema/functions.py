@@ -31,6 +31,7 @@ _TOPICS = (
     "snapshots",
     "orders_as_of",
     "order_as_of",
+    "seals",
 )
 #: Functions that return rows of ``orders`` name its columns, whichever it has now.
 COLUMNS_OF_ORDERS = "/* columns of orders */"
