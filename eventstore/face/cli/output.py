@@ -28,6 +28,14 @@ class _Console(Console):
         return self.file.isatty()
 
     @property
+    def width(self) -> int:
+        return super().width if self.is_terminal else _ANY_WIDTH
+
+    @width.setter
+    def width(self, width: int) -> None:
+        self._width = width
+
+    @property
     def options(self) -> ConsoleOptions:
         found = super().options
         return found if self.is_terminal else found.update(width=_ANY_WIDTH)
