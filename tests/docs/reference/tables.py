@@ -106,4 +106,5 @@ def _functions(connection: Connection) -> list[tuple[str, str, str]]:
 
 def _short(text: str) -> str:
     """As one writes it: no casts of constants, the short names of types."""
-    return re.sub(r"('[^']*'|NULL)::[a-z][a-z ]*", r"\1", text).replace("timestamp with time zone", "timestamptz")
+    text = re.sub(r"('[^']*'|NULL)::[a-z][a-z ]*", r"\1", text)
+    return text.replace("timestamp with time zone", "timestamptz")
