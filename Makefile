@@ -27,7 +27,7 @@ test: $(VENV)/.installed-dev ## Run all tests (ARGS='-k horizon' for some; DATAB
 docs: $(VENV)/.installed-dev ## Write docs/reference anew from the code
 	@$(PYTHON) -m tests.docs
 
-recipes: $(VENV)/.installed-dev ## Follow all recipes of docs/extending.md in a copy, then run the tests of what they touch
+recipes: $(VENV)/.installed-dev ## Follow all recipes of docs/extending.md in a copy, then test what they touch
 	@$(PYTHON) -m tests.docs.with_recipes $(ARGS)
 
 pictures: $(VENV)/.installed-dev ## Take the pictures of the README anew (wants Chromium, CHROMIUM=/usr/bin/chromium)

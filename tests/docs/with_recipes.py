@@ -1,4 +1,4 @@
-"""``make recipes``: follow all recipes of docs/extending.md in a copy, then run the tests of what they touch."""
+"""``make recipes``: follow all recipes of docs/extending.md in a copy, then test what they touch."""
 
 import os
 import subprocess
@@ -11,24 +11,19 @@ from tests.docs.snippets import ROOT
 from tests.docs.tree import Tree, recipes
 
 _PARTS = ("tests/engine", "tests/face", "tests/ingestion", "tests/pipelines", "tests/seals")
+_ALL = ("-n", "2", "--dist", "loadgroup", *_PARTS)
 _OURS = ("PYTEST_", "EVENTSTORE_", "DAGSTER_", "COV_")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs pytest with ``arguments``, by default on all parts, and what else is asked of the code."""
+    """Ask of the code what is asked of a commit, with ``arguments`` for pytest in place of all parts."""
     with tempfile.TemporaryDirectory(prefix="eventstore-recipes-") as folder:
         tree = all_recipes(Path(folder))
         checks = (
             ["ruff", "check", "eventstore"],
             ["ruff", "format", "--check", "eventstore"],
             ["mypy", "eventstore", "pipelines"],
-            [
-                "pytest",
-                "-q",
-                "-m",
-                "not dagster",
-                *(arguments or ("-n", "2", "--dist", "loadgroup", *_PARTS)),
-            ],
+            ["pytest", "-q", "-m", "not dagster", *(arguments or _ALL)],
         )
         codes = [run(tree, *check).returncode for check in checks]
     return max(codes)
