@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 
 from eventstore.log.schema import migrate
+from eventstore.orders.domain import DOMAIN
 from eventstore.server import embedded
 from tests.docs.pages import FOLDER, pages
 from tests.docs.snippets import ROOT
@@ -16,7 +17,7 @@ def main() -> None:
         home = Path(folder)
         try:
             url = embedded.start(home)
-            migrate.upgrade(url)
+            migrate.upgrade(url, functions=DOMAIN.functions)
             with psycopg.connect(url) as connection:
                 made = pages(connection)
         finally:

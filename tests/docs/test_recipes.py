@@ -86,7 +86,12 @@ def delivered(day: str) -> tuple[str, str, dict[str, Any]]:
 
 
 def test_there_is_a_recipe_for_whatever_a_domain_is_made_of() -> None:
-    assert list(_RECIPES) == ["A new event type", "A new column of orders", "A new read model"]
+    assert list(_RECIPES) == [
+        "A new event type",
+        "A new column of orders",
+        "A new read model",
+        "A new format of files",
+    ]
 
 
 def test_a_new_event_type_is_taken_and_orders_that_held_it_already_become_whole(team: Team) -> None:
@@ -157,3 +162,24 @@ def test_a_new_read_model_is_folded_replayed_shown_and_run_by_dagster(team: Team
     team.append(uuid4(), shipped("UPS"))
     assert team.python("-c", _ASSETS).strip() == "['fold_version', 'lag', 'quarantined']"
     assert team.sql("SELECT shipped FROM carrier_performance WHERE carrier = 'UPS'") == [(3,)]
+
+
+def test_a_new_format_is_read_from_files_and_again_from_its_rejects(team: Team, tmp_path: Path) -> None:
+    order = uuid4()
+    table = tmp_path / "march.csv"
+    table.write_text(
+        "id,source,type,subject,time,carrier,reason\n"
+        f"1,/fair,OrderShipped,{order},2026-03-02T12:00:00Z,DHL,\n"
+        f"2,/fair,OrderCancelled,{order},2026-03-03T12:00:00Z,,too late\n"
+        f"3,/fair,OrderReopened,{order},2026-03-04T12:00:00Z,,\n"
+    )
+    team.follow("A new format of files")
+    team.eventstore("init")
+    counts = team.eventstore("ingest", str(table))
+    assert (counts["appended"], counts["rejects_by_reason"]) == (2, {"unknown_type": 1})
+    payloads = team.sql("SELECT event_data FROM order_events WHERE order_id = %s ORDER BY version", order)
+    assert payloads == [({"carrier": "DHL"},), ({"reason": "too late"},)]
+    team.follow("A new event type")
+    assert team.eventstore("rejects", "retry")["appended"] == 1
+    assert team.eventstore("show", str(order))["status"] == "Shipped"
+    assert team.eventstore("ingest", str(table))["duplicates"] == 3

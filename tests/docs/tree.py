@@ -7,7 +7,17 @@ from pathlib import Path
 
 from tests.docs.snippets import ROOT
 
-_COPIED = ("eventstore", "pipelines", "tests", "docs", "README.md", "CONTRIBUTING.md", "pyproject.toml")
+_COPIED = (
+    "eventstore",
+    "pipelines",
+    "tests",
+    "docs",
+    "README.md",
+    "CONTRIBUTING.md",
+    "pyproject.toml",
+    "workspace.yaml",
+    "Makefile",
+)
 
 
 def recipes() -> dict[str, str]:

@@ -99,11 +99,12 @@ def _about(comment: str | None, default: str | None, may_be_null: bool) -> str:
 
 def _functions(connection: Connection) -> list[tuple[str, str, str]]:
     return [
-        (f"`{name}({_short(arguments)})`", f"`{result}`", sentence(comment))
+        (f"`{name}({_short(arguments)})`", f"`{_short(result)}`", sentence(comment))
         for name, arguments, result, comment in connection.execute(_FUNCTIONS).fetchall()
     ]
 
 
 def _short(text: str) -> str:
     """As one writes it: no casts of constants, the short names of types."""
-    return re.sub(r"('[^']*')::[a-z][a-z ]*", r"\1", text).replace("timestamp with time zone", "timestamptz")
+    text = re.sub(r"('[^']*'|NULL)::[a-z][a-z ]*", r"\1", text)
+    return text.replace("timestamp with time zone", "timestamptz")
