@@ -69,8 +69,12 @@ class Outside:
                 opened.flush()
                 os.fsync(opened.fileno())
             os.link(part, file)  # whole, and never in the place of another key
-        except FileExistsError:
-            return False
+        except OSError:
+            if file.exists():
+                return False
+            if not part.exists():
+                raise
+            part.replace(file)  # a file system without links
         finally:
             part.unlink(missing_ok=True)
         return True

@@ -122,11 +122,14 @@ def test_seals_that_were_damaged_are_told_from_a_log_that_was(
 
 
 def test_both_the_event_and_the_damaged_tiles_are_reported_where_both_were_changed(
-    session: Connection, outside: Outside, in_steps: list[UUID]
+    session: Connection, outside: Outside, append: Append
 ) -> None:
-    bucket = bucket_of(session, in_steps[1])
+    append(1, 300)
+    seal(session, outside)
+    (victim,) = session.execute("SELECT id FROM order_events WHERE version = 7").fetchone() or (None,)
+    bucket = bucket_of(session, victim)
     with altering(session):
-        alter(session, in_steps[1])
+        alter(session, victim)
         session.execute("UPDATE seal_tiles SET root = set_byte(root, 3, 0), leaves = set_byte(leaves, 3, 0)")
     found = verify(session, outside)
     assert {(p.kind, p.bucket) for p in found.problems if p.kind != "tile"} == {("rewritten", bucket)}

@@ -25,6 +25,7 @@ from eventstore.seals.note import VerifierKey
 from eventstore.seals.outside import outside, read_trusted
 from eventstore.seals.proof import Proof, check_proof, read_proof, written
 from eventstore.seals.proving import prove_event, prove_growth, sealed_checkpoint
+from eventstore.seals.repairing import repair as repair_seals
 from eventstore.seals.sealing import seal as seal_log
 from eventstore.seals.share import verify_share
 from eventstore.seals.status import seal_status
@@ -53,14 +54,20 @@ def _event_id(text: str) -> UUID:
 
 
 @app.command()
-def seal(as_json: Json = False) -> None:
+def seal(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make damaged tiles and trees anew first, from an intact log.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Seal every event up to now: what was sealed cannot be changed unnoticed, by anybody."""
-    with (
-        open_store() as store,
-        store.connection() as connection,
-        _progress("sealing", seal_status(connection).unsealed, quiet=as_json) as advance,
-    ):
-        done = seal_log(connection, outside(), on_progress=advance)
+    with open_store() as store, store.connection() as connection:
+        now = seal_status(connection)
+        if repair:
+            with _progress("repairing", now.sealed, quiet=as_json) as advance:
+                repair_seals(connection, outside(), on_progress=advance)
+        with _progress("sealing", now.unsealed, quiet=as_json) as advance:
+            done = seal_log(connection, outside(), on_progress=advance)
     if as_json:
         print_json(done)
         return
