@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ from eventstore.seals.tree import TILE
 from eventstore.seals.verifying import Verified, summarise
 from eventstore.seals.walk import Progress, Segment
 
+_VERIFIED = (Path(__file__).parent / "sql" / "verified.sql").read_bytes()
 #: Parts that failed are verified again each time, up to so many; and so many problems are kept.
 _KEPT = 100
 _PACE = timedelta(days=1)
@@ -129,12 +131,7 @@ def _write(
     ahead = following or _Position(0, 0, 1)
     newest = standing.claims.head.checkpoint.number if standing.claims.head else 0
     connection.execute(
-        "UPDATE public.seal_verification SET bucket = %(bucket)s, tile = %(tile)s, "
-        "checkpoint = %(checkpoint)s, begun_at = CASE WHEN %(done)s THEN NULL ELSE coalesce(begun_at, %(now)s) END, "
-        "events = CASE WHEN %(done)s THEN 0 ELSE events + %(events)s END, verified_at = %(now)s, "
-        "all_done_at = CASE WHEN %(done)s THEN %(now)s ELSE all_done_at END, all_done_by = %(by)s, "
-        "failing = %(failing)s, problems = %(problems)s "
-        "WHERE (SELECT (bucket, tile) = (%(old_bucket)s, %(old_tile)s) FROM public.seal_verification)",
+        _VERIFIED,
         {
             "bucket": ahead.bucket,
             "tile": ahead.tile,
