@@ -5,15 +5,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self
 from uuid import UUID
 
 from psycopg_pool import ConnectionPool, PoolTimeout
+from typing_extensions import TypeVar
 
-from eventstore.domain.events import Event
-from eventstore.domain.order import OrderState
-from eventstore.domain.recorded import RecordedEvent
-from eventstore.domain.shown import shown
+from eventstore.engine.current import current
+from eventstore.engine.domain import Domain
+from eventstore.engine.state import state
+from eventstore.kernel.events import Event
+from eventstore.kernel.folding import FoldedState
+from eventstore.kernel.recorded import RecordedEvent
+from eventstore.kernel.shown import shown
 from eventstore.log import append as log_append
 from eventstore.log import feed
 from eventstore.log.append import Fact
@@ -21,21 +25,24 @@ from eventstore.log.connection import Connection, open_connection, prepare
 from eventstore.log.consumers import subscribe
 from eventstore.log.errors import DatabaseUnavailableError
 from eventstore.log.outages import outages_explained
-from eventstore.readmodels.current import current
-from eventstore.readmodels.state import state
+from eventstore.orders.domain import DOMAIN
+from eventstore.orders.order import OrderState
 from eventstore.server.databases import CONNECT_TIMEOUT_S
 from eventstore.server.settings import database_url
 from eventstore.server.urls import checked, without_password
+
+#: The states that the store tells of: of another domain than the shipped one, its own.
+S = TypeVar("S", bound=FoldedState, default=OrderState)
 
 #: What psycopg warns of arrives as an error too; a second time it would be lines on standard error.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
-class Store:
+class Store(Generic[S]):
     """An event store. Safe to share between threads; close it, or use it in a ``with`` block."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, domain: Domain[S]) -> None:
+        self.url, self.domain = url, domain
         self._pool = ConnectionPool(
             url,
             min_size=0,
@@ -64,25 +71,28 @@ class Store:
         """
         several = [events] if isinstance(events, Event | Fact) else events
         with self.connection() as connection:
-            return list(log_append.append(connection, as_uuid(order_id), several, expected_version))
+            return list(
+                log_append.append(
+                    connection, as_uuid(order_id), several, expected_version, codec=self.domain.events
+                )
+            )
 
     def read(self, after: UUID | None = None, limit: int = 1000) -> list[RecordedEvent]:
         """The feed: up to ``limit`` events above the watermark ``after``, each exactly once, in the order of
         their ids. The id of the last one is the next watermark. Empty when there is nothing new.
         """
         with self.connection() as connection:
-            return feed.read(connection, after, limit)
+            return feed.read(connection, after, limit, codec=self.domain.events)
 
     def stream(self, order_id: UUID | str) -> list[RecordedEvent]:
         """All events of an order in the order of their versions; empty for an order without events."""
         with self.connection() as connection:
-            return list(feed.stream(connection, as_uuid(order_id)))
+            return list(feed.stream(connection, as_uuid(order_id), codec=self.domain.events))
 
-    def current(self, order_id: UUID | str) -> OrderState | None:
+    def current(self, order_id: UUID | str) -> S | None:
         """The order's state now, including every append that has returned; None where it has no events."""
         with self.connection() as connection:
-            now: OrderState | None = current(connection, as_uuid(order_id))
-            return now
+            return current(connection, self.domain.states, as_uuid(order_id))
 
     def state(
         self,
@@ -90,7 +100,7 @@ class Store:
         at: datetime | None = None,
         known: datetime | None = None,
         version: int | None = None,
-    ) -> OrderState | None:
+    ) -> S | None:
         """The order's state as it was ``at`` a business time, as it was ``known`` at a recorded time, up to a
         ``version``: exact, whichever of the three are given. Times without a zone are UTC.
 
@@ -98,7 +108,7 @@ class Store:
         it does not have, UnfoldableEventError where one of the events makes no sense to the rules.
         """
         with self.connection() as connection:
-            return state(connection, as_uuid(order_id), at, known, version)
+            return state(connection, self.domain.states, as_uuid(order_id), at, known, version)
 
     def subscribe(
         self, consumer: str, *, follow: bool = True, limit: int | None = None
@@ -110,7 +120,7 @@ class Store:
         same name.
         """
         with self.connection() as connection:
-            yield from subscribe(connection, consumer, follow=follow, limit=limit)
+            yield from subscribe(connection, consumer, follow=follow, limit=limit, codec=self.domain.events)
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -142,7 +152,7 @@ class Store:
         self.close()
 
 
-def connect(url: str | None = None) -> Store:
+def connect(url: str | None = None) -> Store[OrderState]:
     """Open the event store at ``url``; without one, at DATABASE_URL or on the embedded PostgreSQL, which is
     started if need be.
 
@@ -155,7 +165,7 @@ def connect(url: str | None = None) -> Store:
         raise DatabaseUnavailableError(
             f"{without_password(where)} is not an event store yet: run `eventstore init`"
         )
-    return Store(where)
+    return Store(where, DOMAIN)
 
 
 def as_uuid(order_id: UUID | str) -> UUID:

@@ -3,17 +3,18 @@
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from eventstore.ingestion.cloudevent import RefusedError, parse_line
+from eventstore.ingestion.admission import read_event
 from eventstore.ingestion.files import FileVersion, Found, InputFileError, is_settled, open_file
 from eventstore.ingestion.landing import forget
-from eventstore.ingestion.lines import DamagedGzipError, Line, Source, read_lines
+from eventstore.ingestion.lines import DamagedGzipError, Source, read_lines
 from eventstore.ingestion.rejects import forget_damage, keep
 from eventstore.ingestion.staging import Numbered, Refused, Settled
+from eventstore.kernel.codec import Codec
+from eventstore.kernel.incoming import Format, Line, RefusedError
 from eventstore.log.connection import Connection
 
 _UNSETTLED, _APPENDED, _DUPLICATE, _REFUSED = range(4)
@@ -57,13 +58,14 @@ class _Part(msgspec.Struct):
     is_last: bool = False
 
     @property
-    def path(self) -> Path:
-        return self.reading.found.path
+    def format(self) -> Format:
+        return self.reading.found.format
 
 
 class Chunk(msgspec.Struct):
     """Lines that go into one transaction, numbered from 0: parts of files, or files as a whole."""
 
+    codec: Codec
     parts: list[_Part] = []
     lines: list[Line] = []
     events: list[Numbered] = []
@@ -78,7 +80,7 @@ class Chunk(msgspec.Struct):
     def add(self, line: Line) -> None:
         number = self._number(line)
         try:
-            self.events.append((number, parse_line(line)))
+            self.events.append((number, read_event(line, self.parts[-1].format, self.codec)))
         except RefusedError as error:
             self.refused.append(Refused(number, error.reason, error.detail))
 
@@ -90,12 +92,8 @@ class Chunk(msgspec.Struct):
         self._remember(settled)
         for start, refused in groupby(settled.refused, lambda each: self._part_of(each.line).start):
             part = self._part_of(start)
-            lines, kept = {}, []
-            for each in refused:
-                line = self.lines[each.line]
-                lines[line.number] = line
-                kept.append(each._replace(line=line.number))
-            keep(connection, part.reading.done.file, lines, Settled([], [], kept))
+            kept = [(self.lines[each.line], each.reason, each.detail) for each in refused]
+            keep(connection, part.reading.done.file, part.format, kept)
         ended = [
             part
             for part in self.parts
@@ -168,6 +166,7 @@ class Chunk(msgspec.Struct):
 
 def chunks_of(
     files: Sequence[Reading],
+    codec: Codec,
     *,
     max_lines: int,
     max_bytes: int,
@@ -179,7 +178,7 @@ def chunks_of(
     ``settled_only``: one that is being written again since it was found is gone, for now.
     ``pulse`` is called before each read, also within endless lines; what it raises ends the file.
     """
-    chunk = Chunk()
+    chunk = Chunk(codec)
     for reading in files:
         chunk.begin_file(reading)
         try:
@@ -196,7 +195,7 @@ def chunks_of(
                         continue
                     chunk.parts[-1].position = file.tell()
                     yield chunk
-                    chunk = Chunk()
+                    chunk = Chunk(codec)
                     chunk.begin_file(reading)
                 chunk.parts[-1].position = file.tell()
             chunk.parts[-1].is_last = True
@@ -235,7 +234,7 @@ class _Watched:
 
 def _lines(file: Source, reading: Reading) -> Iterator[Line | DamagedGzipError]:
     try:
-        yield from read_lines(file)
+        yield from reading.found.format.records(read_lines(file))
     except DamagedGzipError as damage:
         reading.damaged = True
         yield damage

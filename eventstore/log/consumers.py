@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from eventstore.domain.recorded import RecordedEvent
+from eventstore.kernel.codec import Codec
+from eventstore.kernel.recorded import RecordedEvent
 from eventstore.log.connection import CONSUMER_LOCK, Connection
 from eventstore.log.errors import (
     ConsumerBusyError,
@@ -21,6 +22,7 @@ from eventstore.log.errors import (
 )
 from eventstore.log.feed import BEGINNING, publish_horizon, read
 from eventstore.log.outages import raised_by_a_function
+from eventstore.log.rows import NO_TYPES
 
 _PAGE = 1000
 _POLL_SECONDS = 0.5
@@ -98,7 +100,12 @@ def delete_consumer(connection: Connection, consumer: str) -> None:
 
 
 def subscribe(
-    connection: Connection, consumer: str, *, follow: bool = True, limit: int | None = None
+    connection: Connection,
+    consumer: str,
+    *,
+    follow: bool = True,
+    limit: int | None = None,
+    codec: Codec = NO_TYPES,
 ) -> Iterator[RecordedEvent]:
     """The feed from the consumer's watermark on; ``connection`` is its own while it lasts.
 
@@ -115,7 +122,7 @@ def subscribe(
         try:
             while limit != 0:
                 last_save = time.monotonic()
-                page = read(connection, done, _PAGE if limit is None else min(_PAGE, limit))
+                page = read(connection, done, _PAGE if limit is None else min(_PAGE, limit), codec=codec)
                 for event in page:
                     yield event
                     done = event.id

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from uuid import UUID
 
-from eventstore.domain.recorded import RecordedEvent
+from eventstore.kernel.codec import Codec
+from eventstore.kernel.recorded import RecordedEvent
 from eventstore.log.connection import Connection
-from eventstore.log.rows import COLUMNS, recorded_event
+from eventstore.log.rows import COLUMNS, NO_TYPES, recorded_event
 
 BEGINNING = UUID(int=0)
 
@@ -35,19 +36,26 @@ def horizon(connection: Connection) -> UUID:
     return UUID(str(row[0]))
 
 
-def read(connection: Connection, after: UUID | None = None, limit: int = 1000) -> list[RecordedEvent]:
-    """Up to ``limit`` events with ids above ``after``, lowest first; empty when there are none."""
+def read(
+    connection: Connection, after: UUID | None = None, limit: int = 1000, *, codec: Codec = NO_TYPES
+) -> list[RecordedEvent]:
+    """Up to ``limit`` events with ids above ``after``, lowest first; empty when there are none.
+
+    ``codec`` knows their types; without it each of them is an UnknownEvent.
+    """
     if not has_events_after(connection, after or BEGINNING):
         return []
     publish_horizon(connection)
     rows = connection.execute(f"SELECT {COLUMNS} FROM read_events(%s, %s)", (after, limit))
-    return [recorded_event(row) for row in rows]
+    return [recorded_event(row, codec) for row in rows]
 
 
-def stream(connection: Connection, order_id: UUID, after_version: int = 0) -> Iterator[RecordedEvent]:
-    """The events of one order above ``after_version``, in the order of their versions."""
+def stream(
+    connection: Connection, order_id: UUID, after_version: int = 0, *, codec: Codec = NO_TYPES
+) -> Iterator[RecordedEvent]:
+    """The events of one order above ``after_version``, in the order of their versions; ``codec`` as above."""
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM order_events WHERE order_id = %s AND version > %s ORDER BY version",
         (order_id, after_version),
     )
-    return (recorded_event(row) for row in rows)
+    return (recorded_event(row, codec) for row in rows)

@@ -9,9 +9,9 @@ import psutil
 
 from eventstore.log.connection import open_connection
 from eventstore.log.feed import horizon, publish_horizon
-from eventstore.readmodels.replay import replay_bucket
 from eventstore.seals.outside import Outside
 from eventstore.seals.sealing import seal as seal_log
+from tests.shipped import replay_bucket
 
 #: What a fold needs of an event.
 _COLUMNS = "id, order_id, version, event_type, event_data, created_at, metadata ->> 'schema_version'"

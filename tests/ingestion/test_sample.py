@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 
-from eventstore.domain.order import fold
-from eventstore.domain.recorded import FoldEvent
 from eventstore.ingestion.files import expand
-from eventstore.ingestion.load import ingest
-from eventstore.ingestion.sample import write_sample
+from eventstore.kernel.recorded import FoldEvent
+from eventstore.orders.order import fold
+from eventstore.orders.sample import write_sample
+from tests.shipped import EVENTS, FORMATS, ingest
 
 Connection = psycopg.Connection[Any]
 DAY = date(2026, 3, 3)
@@ -34,7 +34,7 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(tmp_path: Pat
 def test_the_files_are_handed_over_whole_and_can_all_be_ingested(tmp_path: Path) -> None:
     paths = write_sample(tmp_path / "landing", 100, until=DAY)
     assert len(paths) == 3
-    found = [file.path for file in expand([tmp_path / "landing"]).files]
+    found = [file.path for file in expand([tmp_path / "landing"], FORMATS).files]
     assert sorted((tmp_path / "landing").iterdir()) == sorted(paths) == found
     assert gzip.decompress(paths[0].read_bytes()).startswith(b'{"specversion"')
 
@@ -57,7 +57,7 @@ def test_a_demo_of_3000_orders_has_all_that_goes_wrong_and_a_second_run_appends_
     ).fetchall()
     events: dict[Any, list[FoldEvent]] = {}
     for row in rows:
-        events.setdefault(row[1], []).append(FoldEvent(*row))
+        events.setdefault(row[1], []).append(EVENTS.fold_event(*row))
     assert len(events) == 3000
     states = [fold(order, found) for order, found in events.items()]
     assert {state.status for state in states} == {"Created", "Paid", "Shipped", "Delivered", "Cancelled"}

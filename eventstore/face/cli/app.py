@@ -1,14 +1,12 @@
 """The command-line application and what its commands share."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from eventstore.face.cli.output import complain
-from eventstore.face.store import Store, as_uuid, connect
+from eventstore.face.store import as_uuid, connect
 
 app = typer.Typer(
     name="eventstore",
@@ -32,10 +30,8 @@ def _order_id(text: str) -> UUID:
 OrderId = Annotated[UUID, typer.Argument(parser=_order_id, metavar="ORDER_ID", help="The order, a UUID.")]
 
 
-@contextmanager
-def open_store() -> Iterator[Store]:
-    with connect() as store:
-        yield store
+#: The store that the commands work on, with the domain of orders.
+open_store = connect
 
 
 def fail(message: str, code: int = 2) -> typer.Exit:

@@ -9,11 +9,12 @@ from uuid import UUID
 
 import typer
 
-from eventstore.domain.recorded import RecordedEvent
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import print_json
 from eventstore.face.cloudevents import as_cloudevent
 from eventstore.face.store import Store
+from eventstore.kernel.recorded import RecordedEvent
+from eventstore.orders.order import OrderState
 
 _POLL_SECONDS = 0.5
 
@@ -43,7 +44,7 @@ def tail(
                 sys.stdout.flush()
 
 
-def _read(store: Store, after: UUID | None, follow: bool) -> Iterator[RecordedEvent]:
+def _read(store: Store[OrderState], after: UUID | None, follow: bool) -> Iterator[RecordedEvent]:
     while True:
         page = store.read(after)
         yield from page

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import msgspec
 import typer
 
+from eventstore.engine.status import status as read_status
 from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import in_one_line, print_fields, print_json
 from eventstore.log.holders import who
 from eventstore.log.schema import migrate
-from eventstore.readmodels.status import status as read_status
+from eventstore.orders.domain import DOMAIN
 from eventstore.seals.status import in_words as seals_in_words
 from eventstore.seals.status import seal_status
 from eventstore.server import embedded
@@ -24,7 +25,7 @@ def init(as_json: Json = False) -> None:
     url = database_url()
     ensure_database(url)
     before = migrate.current(url)
-    migrate.upgrade(url)
+    migrate.upgrade(url, functions=DOMAIN.functions)
     made(landing())
     result = {
         "database": without_password(url),
@@ -39,7 +40,7 @@ def init(as_json: Json = False) -> None:
 def status(as_json: Json = False) -> None:
     """Show the log, its clock, who holds what back, the lag of each follower, the rejects, and what to do."""
     with open_store() as store, store.connection() as connection:
-        now = read_status(connection)
+        now = read_status(connection, store.domain)
         seals = seal_status(connection)
     if as_json:
         print_json(msgspec.structs.asdict(now) | {"seals": seals})

@@ -11,10 +11,10 @@ import psycopg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from eventstore.domain.recorded import to_ms
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import complain, in_one_line, print_fields, print_json, progress_console
 from eventstore.face.times import parse_time
+from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import Connection
 from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import refusal

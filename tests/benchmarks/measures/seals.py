@@ -10,7 +10,6 @@ from statistics import median
 
 from psycopg import sql
 
-from eventstore.ingestion.load import ingest as ingest_files
 from eventstore.log.connection import Connection, open_connection
 from eventstore.seals.leaves import BEGINNING, Leaves, buckets, prefer_index, read_leaves
 from eventstore.seals.outside import Outside
@@ -22,6 +21,7 @@ from tests.benchmarks.bench import Bench, Log, processes
 from tests.benchmarks.measures.ingest import sample
 from tests.benchmarks.rows import Row, alternate
 from tests.benchmarks.workers import drain_in_order_of_ids, seal, seal_on_and_on
+from tests.shipped import ingest as ingest_files
 
 _SEALS = "seal_tiles", "seal_trees", "seal_checkpoints", "seal_keys", "seal_timestamps", "seal_verification"
 _TEXT = (
