@@ -85,6 +85,7 @@ def facts() -> list[Setting]:
     now = {
         "database_url": without_password(given.value) if given else "none",
         "landing": str(here.landing()),
+        "checkpoints": str(here.checkpoints()),
         "port": str(here.port()),
     }
     for field in msgspec.structs.fields(Machine):

@@ -9,6 +9,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from eventstore.log.connection import Connection
+from eventstore.log.settings import policy
 from eventstore.seals.claims import Window
 from eventstore.seals.judging import WORKERS, Judged, Part, judge
 from eventstore.seals.leaves import BUCKETS
@@ -64,7 +65,7 @@ def verify_share(
     once do the same work twice, and no harm.
     """
     position, failed = _read(connection)
-    budget = budget or _setting(connection)
+    budget = budget or policy(connection).verify_events
     window = Window(position.checkpoint, position.checkpoint + max(budget // _EVENTS_A_CHECKPOINT, 100))
     standing = stand(connection, outside, window=window)
     parts, following = _plan(standing, position, budget)
@@ -164,9 +165,3 @@ def _read(connection: Connection) -> tuple[_Position, list[Part]]:
     assert row is not None
     bucket, tile, checkpoint, failing = row
     return _Position(bucket, tile, checkpoint), [Part(b, Segment(first, end)) for b, first, end in failing]
-
-
-def _setting(connection: Connection) -> int:
-    row = connection.execute("SELECT verify_events FROM public.settings").fetchone()
-    assert row is not None
-    return int(row[0])

@@ -93,8 +93,14 @@ COMMENT ON COLUMN seal_verification.all_done_at IS 'when a round last came to it
 COMMENT ON COLUMN seal_verification.failing IS 'parts that failed: they are verified again each time, until they do not';
 COMMENT ON COLUMN seal_verification.problems IS 'what was wrong with these, as `eventstore verify --json` says it';
 
-ALTER TABLE settings ADD COLUMN verify_events bigint NOT NULL DEFAULT 10000000
-    CONSTRAINT verify_events_is_at_least_1000 CHECK (verify_events >= 1000);
+ALTER TABLE settings
+    ADD COLUMN max_unsealed   interval NOT NULL DEFAULT '30 minutes'
+               CONSTRAINT max_unsealed_is_between_1_minute_and_30_days
+               CHECK (max_unsealed BETWEEN '1 minute' AND '30 days'),
+    ADD COLUMN verify_events  bigint NOT NULL DEFAULT 10000000
+               CONSTRAINT verify_events_is_at_least_1000 CHECK (verify_events >= 1000);
+COMMENT ON COLUMN settings.max_unsealed IS
+    'for how long an event may wait for its seal before the check sealed_in_time warns';
 COMMENT ON COLUMN settings.verify_events IS
     'how many events the nightly verification of the seals reads at most: it walks through the log in turn';
 
