@@ -18,7 +18,7 @@ VARIABLES = {
     "PORT": "the port of Dagster's web pages",
     "EVENTSTORE_SEAL_KEY": "the private key that signs checkpoints of seals, instead of the file seal.key",
     "EVENTSTORE_TSA_URL": "a time stamp authority (RFC 3161) for checkpoints",
-    "EVENTSTORE_TSA_CERTIFICATES": "a file with the certificates, in PEM form, that its stamps are checked by",
+    "EVENTSTORE_TSA_CERTIFICATES": "a PEM file with the certificates that its stamps are checked by",
 }
 
 
