@@ -78,14 +78,15 @@ def stand(
 
 
 def _doubt(claims: Claims, ring: Keyring, outside: Outside) -> None:
+    if claims.head is None and claims.beyond is None:
+        claims.doubts.append("nothing is sealed yet: `eventstore seal` does that")
+        return
     if not ring.anchors:
         claims.doubts.append(
             "no public key is trusted here, so nobody vouches for the signatures: give --key, as "
             "`eventstore seal-key` prints it where the log is sealed"
         )
-    if claims.head is None and claims.beyond is None:
-        claims.doubts.append("nothing is sealed yet: `eventstore seal` does that")
-    elif not claims.outside:
+    if not claims.outside:
         claims.doubts.append(
             f"there is no copy of a checkpoint outside of the database (in {outside.folder.path}): events "
             "that were cut off together with their checkpoints would not be missed; give --against"
