@@ -1,5 +1,7 @@
 """A leaf is the same for everybody: by a second hand, under any setting, whatever an event holds."""
 
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -7,11 +9,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from eventstore.log.connection import Connection
+from eventstore.log.connection import Connection, open_connection
 from eventstore.seals.leaves import BEGINNING, buckets, read_leaves
 from eventstore.seals.tree import HASH_BYTES, ID_BYTES
+from tests.robustness import old_release
 from tests.seals.canonical import leaf_hash
 from tests.seals.events import append_orders
+from tests.shipped import upgrade
 
 END = UUID(int=2**128 - 1)
 _COLUMNS = (
@@ -123,3 +127,25 @@ def test_a_bucket_that_was_detached_is_not_part_of_the_log(
     assert sorted(buckets(session)) == list(range(16))
     connection.execute("ALTER TABLE order_events DETACH PARTITION order_events_05")
     assert sorted(buckets(session)) == [*range(5), *range(6, 16)]
+
+
+@pytest.fixture
+def deep_json() -> Iterator[None]:
+    """Python reads JSON that is nested as deeply as PostgreSQL does."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(50_000)
+    yield
+    sys.setrecursionlimit(usual)
+
+
+@pytest.mark.usefixtures("deep_json")
+def test_a_second_hand_writes_the_same_leaves_of_what_an_old_release_let_in(
+    new_database: Callable[..., str],
+) -> None:
+    url = new_database(migrated=False)
+    old_release.make(url)
+    upgrade(url)
+    with open_connection(url) as odd:
+        found = read(odd)
+        assert len(found) > 20
+        assert found == stored(odd)

@@ -21,7 +21,9 @@ from eventstore.seals.sealing import seal
 from eventstore.seals.tree import HASH_BYTES, ID_BYTES
 from eventstore.seals.verifying import ALTERED, INTACT, UNKNOWN, verify
 from tests.log.sessions import drop_logins, make_login
+from tests.robustness import old_release
 from tests.seals.tampering import altering, forge_checkpoints, rewrite_tiles
+from tests.shipped import upgrade
 
 Append = Callable[..., list[UUID]]
 
@@ -435,3 +437,39 @@ def test_an_epoch_that_was_declared_makes_a_gap_and_no_problem(
     assert (found.verdict, found.problems, found.sealed) == (INTACT, [], 5)
     assert len(found.gaps) == 1
     assert records.newest_note(session) is not None
+
+
+def test_after_a_restore_on_purpose_the_folder_is_moved_away_and_sealing_goes_on(
+    session: Connection, outside: Outside, append: Append
+) -> None:
+    append(3)
+    seal(session, outside)
+    session.execute("CREATE TEMPORARY TABLE trees_before AS SELECT * FROM seal_trees")
+    append(3)
+    seal(session, outside)
+    with altering(session):
+        session.execute(
+            "DELETE FROM order_events WHERE id > (SELECT horizon FROM seal_checkpoints WHERE number = 1); "
+            "DELETE FROM seal_checkpoints WHERE number = 2; DELETE FROM seal_trees; "
+            "INSERT INTO seal_trees SELECT * FROM trees_before"
+        )
+    append(2)
+    kept = outside.folder.path.rename(outside.home / "kept")
+    assert seal(session, outside).size == 5
+    assert verify(session, outside).verdict == INTACT
+    notes = sorted((kept / "epoch-1" / "000000").iterdir())
+    assert verify(session, outside, against=notes[:1]).verdict == INTACT
+    assert verify(session, outside, against=notes[1:]).verdict == ALTERED
+
+
+def test_odd_events_that_an_old_release_let_in_are_sealed_as_they_are(
+    new_database: Callable[..., str], outside: Outside
+) -> None:
+    url = new_database(migrated=False)
+    old_release.make(url)
+    upgrade(url)
+    with open_connection(url) as odd:
+        sealed = seal(odd, outside)
+        assert sealed.events > 10
+        found = verify(odd, outside)
+        assert (found.verdict, found.verified) == (INTACT, sealed.events)
