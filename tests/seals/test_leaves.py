@@ -110,9 +110,15 @@ def test_functions_of_others_in_the_search_path_are_not_called(
 def test_the_leaves_of_a_bucket_come_in_the_order_of_the_ids_and_within_the_range_only(
     connection: psycopg.Connection[Any], session: Connection
 ) -> None:
-    append_orders(connection, 60, 7)
-    table = sql.Identifier("public", "order_events_07")
-    ids = [row[0] for row in connection.execute("SELECT id FROM order_events_07 ORDER BY id").fetchall()]
+    order = append_orders(connection, 60, 7)[30]
+    (name,) = connection.execute(
+        "SELECT tableoid::regclass::text FROM order_events WHERE order_id = %s LIMIT 1", (order,)
+    ).fetchone() or ("",)
+    table = sql.Identifier("public", name)
+    ids = [
+        row[0]
+        for row in connection.execute(sql.SQL("SELECT id FROM {} ORDER BY id").format(table)).fetchall()
+    ]
     whole = read_leaves(session, table, BEGINNING, END)
     assert whole.ids == b"".join(id_.bytes for id_ in ids)
     part = read_leaves(session, table, ids[2], ids[5])
