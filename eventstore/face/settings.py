@@ -79,6 +79,7 @@ def facts() -> list[Setting]:
     now = {
         "database_url": without_password(given.value) if given else "none",
         "landing": str(here.landing()),
+        "checkpoints": str(here.checkpoints()),
         "port": str(here.port()),
     }
     found = []

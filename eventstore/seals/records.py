@@ -40,14 +40,15 @@ class Row(NamedTuple):
     note: str
 
 
-def rows(connection: Connection) -> Iterator[Row]:
-    """All checkpoints, the oldest first; a page of them in memory."""
-    after = -(2**63)
+def rows(connection: Connection, first: int, last: int) -> Iterator[Row]:
+    """The checkpoints from one number to another, and the newest, in order; a page of them in memory."""
+    select = "SELECT number, epoch, size, horizon, sealed_at, note FROM public.seal_checkpoints"
+    after = first - 1 if first > 1 else -(2**63)
     while True:
         page = connection.execute(
-            "SELECT number, epoch, size, horizon, sealed_at, note FROM public.seal_checkpoints "
-            "WHERE number > %s ORDER BY number LIMIT %s",
-            (after, _PAGE),
+            f"{select} WHERE number > %s AND (number <= %s OR number = "
+            "(SELECT max(number) FROM public.seal_checkpoints)) ORDER BY number LIMIT %s",
+            (after, last, _PAGE),
         ).fetchall()
         if not page:
             return

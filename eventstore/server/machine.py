@@ -36,6 +36,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             description="the folder for files to be ingested; a relative one is in the home folder",
         ),
     ] = "landing"
+    checkpoints: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="the folder for copies of checkpoints of seals; a relative one is in the home folder",
+        ),
+    ] = "checkpoints"
     port: Annotated[
         int,
         Meta(ge=1, le=65535, description="the port of Dagster's web pages", extra={"variable": "PORT"}),

@@ -16,9 +16,9 @@ VARIABLES = {
     "DATABASE_URL": "your own PostgreSQL 15 to 18, postgresql://user:password@host/database",
     "DATABASE_URL_FILE": "a file with that URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
     "PORT": "the port of Dagster's web pages",
-    "EVENTSTORE_SEAL_KEY": "the private key that signs checkpoints; by default it is in the file seal.key",
-    "EVENTSTORE_TSA_URL": "an authority that stamps checkpoints with the time (RFC 3161)",
-    "EVENTSTORE_TSA_CERTIFICATES": "a file with the certificates of that authority",
+    "EVENTSTORE_SEAL_KEY": "the private key that signs checkpoints of seals, instead of the file seal.key",
+    "EVENTSTORE_TSA_URL": "a time stamp authority (RFC 3161) for checkpoints",
+    "EVENTSTORE_TSA_CERTIFICATES": "a PEM file with the certificates that its stamps are checked by",
 }
 
 
@@ -50,6 +50,11 @@ def machine() -> Machine:
 def landing() -> Path:
     """Where producers leave files for ingestion."""
     return home() / Path(machine().landing).expanduser()
+
+
+def checkpoints() -> Path:
+    """Where copies of the checkpoints of seals are kept."""
+    return home() / Path(machine().checkpoints).expanduser()
 
 
 def made(folder: Path) -> Path:
