@@ -38,22 +38,29 @@ CUSTOMERS = Derived(
     description="Each customer's orders, lifetime value, first and last order; `customers_as_of(day)` for "
     "other days.",
     source=ORDERS,
-    statement=_STATEMENTS / "customers.sql",
     key=("customer_id", "currency"),
+    statement=_STATEMENTS / "customers.sql",
 )
 DAILY_ORDER_METRICS = Derived(
     name="daily_order_metrics",
     description="By business day and currency: orders created, paid, shipped, delivered, cancelled; revenue "
     "and refunds. Late events correct past days.",
     source=ORDERS,
-    statement=_STATEMENTS / "daily_order_metrics.sql",
     key=("day", "currency"),
+    also=_STATEMENTS / "payments.sql",
+    queues=("quarantined_payments",),
     sums=("daily_payments",),
+)
+ORDER_COUNTS = Derived(
+    name="order_counts",
+    description="How many orders are in each status, and how many have which anomaly or unknown event.",
+    source=ORDERS,
+    key=("facet", "value"),
 )
 
 DOMAIN = Domain(
     events=EVENTS,
     states=ORDERS,
     history=HISTORY,
-    derived=(CUSTOMERS, DAILY_ORDER_METRICS),
+    derived=(CUSTOMERS, DAILY_ORDER_METRICS, ORDER_COUNTS),
 )

@@ -26,6 +26,7 @@ _TOPICS = (
     "holders",
     "consumers",
     "money",
+    "changes",
     "snapshots",
     "orders_as_of",
     "order_as_of",
