@@ -11,6 +11,7 @@ from eventstore.ingestion.rejects import damaged_files
 from eventstore.log.clock import clock as read_clock
 from eventstore.log.connection import Connection
 from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
+from eventstore.orders.counts import count_orders
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from pipelines.assets import order_events, order_history, orders
@@ -85,19 +86,13 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
 def anomalies(store: EventStore) -> dg.AssetCheckResult:
     """Counts the orders whose events contradict each other; warns when they are more than one in ten."""
     with store.connect() as connection:
-        counts = dict(
-            connection.execute(
-                "SELECT anomaly, count(*) FROM orders, unnest(anomalies) AS anomaly GROUP BY anomaly"
-            ).fetchall()
-        )
-        odd, total = connection.execute(
-            "SELECT count(*) FILTER (WHERE anomalies <> '{}'), count(*) FROM orders"
-        ).fetchone() or (0, 0)
+        counts = count_orders(connection)
+    odd, total = counts["odd"].get("yes", 0), sum(counts["status"].values())
     return dg.AssetCheckResult(
         passed=odd <= total * _MAX_ODD_SHARE,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{odd} of {total} orders are odd.",
-        metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts)},
+        metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts["anomaly"])},
     )
 
 
@@ -105,12 +100,7 @@ def anomalies(store: EventStore) -> dg.AssetCheckResult:
 def unknown_events(store: EventStore) -> dg.AssetCheckResult:
     """Warns of events whose type or payload version this release does not know: they changed nothing."""
     with store.connect() as connection:
-        counts = dict(
-            connection.execute(
-                "SELECT name, count(*) FROM orders, unnest(unknown_events) AS name "
-                "WHERE unknown_events <> '{}' GROUP BY name"
-            ).fetchall()
-        )
+        counts = count_orders(connection)["unknown_event"]
     return dg.AssetCheckResult(
         passed=not counts,
         severity=dg.AssetCheckSeverity.WARN,

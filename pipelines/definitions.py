@@ -13,7 +13,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     """The code location; tests pass ``{"store": EventStore(url=…)}``."""
     return dg.Definitions(
         assets=[*assets.ALL, *derived.ALL],
-        asset_checks=checks.ALL,
+        asset_checks=[*checks.ALL, *derived.CHECKS],
         jobs=jobs.ALL,
         schedules=schedules.ALL,
         sensors=sensors.ALL,

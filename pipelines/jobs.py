@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from eventstore.engine.derived import EVERY_TEN_MINUTES, Derived
 from eventstore.orders.domain import DOMAIN
 from pipelines import derived
 from pipelines.assets import LIVE, order_events, orders
@@ -43,13 +44,25 @@ ingest_and_refresh = dg.define_asset_job(
 )
 
 
-refresh_metrics = dg.define_asset_job(
-    "refresh_metrics",
-    selection=dg.AssetSelection.assets(*derived.DERIVED),
-    description=f"Bring {' and '.join(asset.key.path[-1] for asset in derived.DERIVED)} up to orders.",
-    tags=tags(_HOUR),
-    executor_def=dg.in_process_executor,
+def _derived_job(name: str, tables: list[Derived]) -> Any:
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*(derived.DERIVED[table.name] for table in tables)),
+        description=f"Bring {', '.join(table.name for table in tables)} up to what they are made from.",
+        tags=tags(_HOUR),
+        executor_def=dg.in_process_executor,
+    )
+
+
+refresh_metrics = _derived_job(
+    "refresh_metrics", [table for table in DOMAIN.derived if table.schedule == EVERY_TEN_MINUTES]
 )
+#: Derived tables with a schedule of their own have a job of their own.
+DERIVED = {
+    table.name: _derived_job(f"refresh_{table.name}", [table])
+    for table in DOMAIN.derived
+    if table.schedule != EVERY_TEN_MINUTES
+}
 snapshot_day = dg.define_asset_job(
     "snapshot_day",
     selection=dg.AssetSelection.assets(derived.order_snapshots),
@@ -80,6 +93,7 @@ ALL: list[Any] = [
     *REFRESHES.values(),
     ingest_and_refresh,
     refresh_metrics,
+    *DERIVED.values(),
     snapshot_day,
     check_history,
     *PROMOTIONS.values(),

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from psycopg import sql
 
 from eventstore.ingestion.chunks import FileIngested
 from eventstore.ingestion.files import NotRead, printable
 from eventstore.ingestion.landing import Waiting
 from eventstore.log.connection import Connection
+from eventstore.log.counting import count_rows
 
 #: Longer tables hold up the page of a run.
 ROWS = 1000
@@ -74,8 +74,8 @@ def table_name(connection: Connection, name: str) -> str:
 
 
 def table(connection: Connection, name: str) -> dict[str, Any]:
-    """Where a table is, how many rows it has and what its columns are."""
-    rows = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name))).fetchone()
+    """Where a table is, about how many rows it has and what its columns are."""
+    counted = count_rows(connection, name)
     columns = connection.execute(
         "SELECT attname, format_type(atttypid, atttypmod), attnotnull, col_description(attrelid, attnum) "
         "FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
@@ -83,7 +83,8 @@ def table(connection: Connection, name: str) -> dict[str, Any]:
     )
     return {
         "dagster/table_name": table_name(connection, name),
-        "dagster/row_count": rows[0] if rows else 0,
+        "dagster/row_count": counted.rows,
+        **({} if counted.exact else {"row_count_is": "an estimate, as of any large table"}),
         "dagster/column_schema": dg.TableSchema(
             [
                 dg.TableColumn(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-from eventstore.engine.derived import Derived
+from eventstore.engine.derived import Check, Derived
 from eventstore.engine.domain import Domain
 from eventstore.engine.history.row_per_span import ROW_PER_SPAN
 from eventstore.engine.projection import Projection
@@ -50,6 +50,14 @@ DAILY_ORDER_METRICS = Derived(
     also=_STATEMENTS / "payments.sql",
     queues=("quarantined_payments",),
     sums=("daily_payments",),
+    checks=(
+        Check(
+            name="counts",
+            description="Fails where fewer than none are counted: materialize it with `rebuild`.",
+            query="SELECT * FROM daily_order_metrics "
+            "WHERE least(created, paid, shipped, delivered, cancelled, revenue, refunds) < 0",
+        ),
+    ),
 )
 ORDER_COUNTS = Derived(
     name="order_counts",
