@@ -1,10 +1,12 @@
 """What runs report of themselves, in the forms that Dagster's pages know how to show."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
+from eventstore.engine.prover import Proven
 from eventstore.ingestion.chunks import FileIngested
 from eventstore.ingestion.files import NotRead, printable
 from eventstore.ingestion.landing import Waiting
@@ -65,6 +67,33 @@ def lines_by_file(files: Sequence[FileIngested]) -> dg.TableMetadataValue:
         ],
         schema=dg.TableSchema(
             [dg.TableColumn("file", "string"), *(dg.TableColumn(name, "int") for name in counts)]
+        ),
+    )
+
+
+def proofs_table(states: Sequence[Proven]) -> dg.TableMetadataValue:
+    """How far each proof is: what was last proven and when, when all was, and when all will have been again."""
+
+    def when(at: datetime | None) -> str:
+        return at.isoformat(sep=" ", timespec="seconds") if at else ""
+
+    columns = ("proof", "last_proven", "of_this_round", "all_proven", "all_proven_again_by")
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "proof": state.name,
+                    "last_proven": when(state.proven_at) or "never",
+                    "of_this_round": f"{state.share:.1%}",
+                    "all_proven": when(state.whole_at) or "not yet",
+                    "all_proven_again_by": when(state.whole_by),
+                    "findings": state.findings,
+                }
+            )
+            for state in states
+        ],
+        schema=dg.TableSchema(
+            [*(dg.TableColumn(name, "string") for name in columns), dg.TableColumn("findings", "int")]
         ),
     )
 

@@ -16,7 +16,7 @@ integrity_every_night = dg.ScheduleDefinition(
     job=jobs.integrity,
     cron_schedule="30 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Replays the log beside `orders` and fails where the two differ.",
+    description="Compares the next rows of every read model with a fold of their events.",
 )
 
 orders_every_minute, orders_every_hour = schedules(
@@ -56,7 +56,7 @@ history_check_every_night = dg.ScheduleDefinition(
     job=jobs.check_history,
     cron_schedule="0 4 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Looks through order_history for rows that contradict each other.",
+    description="Looks through the next part of order_history for rows that contradict each other.",
 )
 
 

@@ -6,8 +6,6 @@ refresh takes these notes away in the very snapshot in which it reads the source
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +18,7 @@ from tenacity import retry, retry_if_exception_type
 
 from eventstore.engine.projection import Projection
 from eventstore.engine.standing import advance, lock, register, standing
-from eventstore.log.connection import Connection
+from eventstore.log.connection import Connection, one_moment
 from eventstore.log.counting import count_rows
 from eventstore.log.feed import BEGINNING
 
@@ -82,7 +80,8 @@ def refresh_derived(connection: Connection, derived: Derived, *, rebuild: bool =
     started = time.monotonic()
     register(connection, derived.source.name, derived.source.fold_version)
     register(connection, derived.name, derived.source.fold_version)
-    with _one_moment(connection):
+    with one_moment(connection):
+        connection.execute("SET LOCAL eventstore.refreshing = 'on'")  # the guards of derived tables ask
         after = lock(connection, derived.name).watermark
         source = standing(connection, derived.source.name)
         assert source is not None
@@ -107,16 +106,6 @@ def refresh_derived(connection: Connection, derived: Derived, *, rebuild: bool =
         watermark=source.watermark,
         seconds=time.monotonic() - started,
     )
-
-
-@contextmanager
-def _one_moment(connection: Connection) -> Iterator[None]:
-    """A transaction whose statements all see the tables as they are at its first one, and which the guards of
-    derived tables let pass."""
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        connection.execute("SET LOCAL eventstore.refreshing = 'on'")
-        yield
 
 
 class _Queue(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Any, Generic
 
 from eventstore.engine.derived import Derived
 from eventstore.engine.projection import Projection
+from eventstore.engine.prover import Proof
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.folding import S
 from eventstore.kernel.shown import shown
@@ -23,6 +24,7 @@ class Domain(Generic[S]):
     history: Projection[S]
     others: tuple[Projection[Any], ...] = ()
     derived: tuple[Derived, ...] = ()
+    proofs: tuple[Proof, ...] = ()  #: others than those that every read model has
 
     @property
     def projections(self) -> tuple[Projection[Any], ...]:

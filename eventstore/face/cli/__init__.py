@@ -11,6 +11,7 @@ from eventstore.face.cli import (
     ingesting,
     operating,
     projecting,
+    proving,
     settings,
     writing,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "main",
     "operating",
     "projecting",
+    "proving",
     "settings",
     "writing",
 ]

@@ -6,7 +6,8 @@ import typer
 
 from eventstore.engine.status import status as read_status
 from eventstore.face.cli.app import Json, app, open_store
-from eventstore.face.cli.output import in_one_line, print_fields, print_json
+from eventstore.face.cli.output import in_one_line, lag, print_fields, print_json
+from eventstore.face.cli.proving import print_proofs
 from eventstore.log.holders import who
 from eventstore.log.schema import migrate
 from eventstore.server import embedded
@@ -40,7 +41,8 @@ def status(as_json: Json = False) -> None:
     if as_json:
         print_json(now)
         return
-    print_fields({"events": now.events, "horizon": now.horizon, "rejects": now.rejects or "none"})
+    events = f"{'' if now.events_exact else 'about '}{now.events:,}"
+    print_fields({"events": events, "horizon": now.horizon, "rejects": now.rejects or "none"})
     for holder in now.horizon_holders:
         open_for = (datetime.now(UTC) - holder["open_since"]).total_seconds() if holder["open_since"] else 0.0
         typer.echo(
@@ -65,7 +67,7 @@ def status(as_json: Json = False) -> None:
                 "owner": consumer.owner,
                 "followed_by": _pids(consumer.followed_by),
                 "watermark": consumer.watermark,
-                "lag": f"{consumer.lag_events:,} events, {consumer.lag_seconds:.1f} s",
+                "lag": lag(consumer),
                 "last_seen": consumer.updated_at,
             },
             title=f"consumer {in_one_line(name)}",
@@ -74,12 +76,13 @@ def status(as_json: Json = False) -> None:
         print_fields(
             {
                 "watermark": projection.watermark,
-                "lag": f"{projection.lag_events:,} events, {projection.lag_seconds:.1f} s",
+                "lag": lag(projection),
                 "rules": projection.fold_version,
                 "refreshed": projection.updated_at or "never: run `eventstore refresh`",
             },
             title=name,
         )
+    print_proofs(now.proofs.values())
 
 
 def _pids(pids: list[int]) -> str:

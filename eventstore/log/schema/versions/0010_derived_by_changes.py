@@ -10,7 +10,7 @@ down_revision = "0004"
 
 def upgrade() -> None:
     connection = op.get_bind()
-    run_sql(connection, revision, "change_queues", "order_counts", "indexes")
+    run_sql(connection, revision, "change_queues", "order_counts", "indexes", "proofs")
     for table in ("customers", "daily_order_metrics", "order_counts"):
         create_derived(connection, table, "orders", read_sql(revision, f"{table}_adds"))
     create_queue(
