@@ -140,8 +140,8 @@ def overlaps(store: EventStore) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=order_events)
 def proofs(store: EventStore) -> dg.AssetCheckResult:
-    """Fails while a row of a read model is known to differ from a fold of the log, and shows how much has been
-    proven. The job `integrity` proves some more each night, `integrity_of_everything` all of it.
+    """Fails while a row of a read model is known to differ from a fold of the log, and shows how much has
+    been proven. The job `integrity` proves some more each night, `integrity_of_everything` all of it.
     """
     with store.connect() as connection:
         states = [proven(connection, proof) for proof in proofs_of(DOMAIN)]

@@ -79,7 +79,7 @@ promote_orders = PROMOTIONS[DOMAIN.states.name]
 
 @dg.job(tags=tags(6 * _HOUR), executor_def=dg.in_process_executor)
 def integrity() -> None:
-    """Compare the next rows of every read model with a fold of their events; night by night this proves all."""
+    """Compare the next rows of every read model with a fold of their events: night by night, all of them."""
     prove_some()
 
 
@@ -91,7 +91,7 @@ def integrity_of_everything() -> None:
 
 @dg.job(tags=tags(_DAY), executor_def=dg.in_process_executor)
 def integrity_by_replay() -> None:
-    """Replay the log beside the live `orders` and show what differs under the same rules, before and after."""
+    """Replay the log beside the live `orders` and show what differs under the same rules."""
     compare_with_replay()
 
 

@@ -72,7 +72,7 @@ def lines_by_file(files: Sequence[FileIngested]) -> dg.TableMetadataValue:
 
 
 def proofs_table(states: Sequence[Proven]) -> dg.TableMetadataValue:
-    """How far each proof is: what was last proven and when, when all was, and when all will have been again."""
+    """How far each proof is: when a share was last proven, when all was, and will have been again."""
 
     def when(at: datetime | None) -> str:
         return at.isoformat(sep=" ", timespec="seconds") if at else ""

@@ -47,7 +47,7 @@ def end_overdue_holders(context: dg.OpExecutionContext, store: EventStore) -> No
 
 @dg.op(pool="replay")
 def prove_some(context: dg.OpExecutionContext, store: EventStore) -> None:
-    """Go on with every proof for as many events as the setting `proof_budget` says; fail where one finds anything."""
+    """Go on with every proof, for as many events as `proof_budget` says; fail where anything is found."""
     _prove(context, store, whole=False)
 
 

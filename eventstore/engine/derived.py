@@ -38,13 +38,14 @@ class Check:
 class Derived:
     """A table that follows the rows of a projection, a row a group.
 
-    Its migration calls ``create_derived``, which says what a row of the source adds to which group. Where every
-    column is a sum of that, this is all. Else ``statement`` selects the rows of the groups that changed: it reads
-    them, and what was added to their sums, from ``changed_groups``. A group of which it selects no row has none.
+    Its migration calls ``create_derived``, which says what a row of the source adds to which group. Where
+    every column is a sum of that, this is all. Else ``statement`` selects the rows of the groups that
+    changed: it reads them, and what was added to their sums, from ``changed_groups``. A group of which it
+    selects no row has none.
 
-    ``also`` is for a group that something else changes too. It adds rows to ``<name>_noted``, gets the watermarks
-    ``after`` which and ``until`` which the table is brought, and reads what the further ``queues`` hold from
-    ``<queue>_noted``.
+    ``also`` is for a group that something else changes too. It adds rows to ``<name>_noted``, gets the
+    watermarks ``after`` which and ``until`` which the table is brought, and reads what the further ``queues``
+    hold from ``<queue>_noted``.
     """
 
     name: str

@@ -36,8 +36,8 @@ def proofs_of(domain: Domain[Any]) -> tuple[Proof, ...]:
 
 
 def fold_proof(projection: Projection[Any]) -> Proof:
-    """Left out are orders in quarantine, and those whose rows say that other rules folded them; where this code
-    does not have the rules of the table, all of them.
+    """Left out are orders in quarantine, and those whose rows say that other rules folded them; where this
+    code does not have the rules of the table, all of them.
     """
     return Proof(
         name=projection.name,
@@ -120,8 +120,9 @@ def _among(orders: Sequence[str]) -> sql.Composed:
 def _compare(
     connection: Connection, projection: Projection[Any], where: sql.Composable
 ) -> tuple[int, list[Finding]]:
-    """Fold the events of orders up to the watermark, beside the live table; returns how many events these were,
-    and the orders whose rows differ."""
+    """Fold orders up to the watermark, beside the live table; returns how many events that were, and which
+    orders' rows differ.
+    """
     refresh(connection, projection)  # which folds those again whose event types this code has learned
     with one_moment(connection):
         live = standing(connection, projection.name)
@@ -166,10 +167,10 @@ def _compare(
                 refused += [Finding(str(outcome.order_id), reason) for outcome, reason in apart]
         differing = connection.execute(
             sql.SQL(
-                "SELECT DISTINCT order_id FROM ("
-                "(SELECT {columns} FROM {live} WHERE {where} EXCEPT ALL SELECT {columns} FROM {proven}) UNION ALL "
-                "(SELECT {columns} FROM {proven} EXCEPT ALL SELECT {columns} FROM {live} WHERE {where})) differing "
-                "ORDER BY order_id"
+                "WITH live AS (SELECT {columns} FROM {live} WHERE {where}), "
+                "proven AS (SELECT {columns} FROM {proven}) "
+                "SELECT DISTINCT order_id FROM ((TABLE live EXCEPT ALL TABLE proven) UNION ALL "
+                "(TABLE proven EXCEPT ALL TABLE live)) differing ORDER BY order_id"
             ).format(**names)
         ).fetchall()
     what = f"its rows in {projection.name} differ from a fold of its events"

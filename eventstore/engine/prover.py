@@ -1,7 +1,7 @@
 """Proofs of what the store keeps, in shares: each run proves some more, and so all of it in turn.
 
 What looks through everything costs what is there, not what is new. So it has a budget of events a run (the
-setting ``proof_budget``), and goes on where the run before it ended. The table ``proofs`` says how far each is.
+setting ``proof_budget``), and goes on where the run before it ended, which the table ``proofs`` says.
 """
 
 import time
@@ -85,19 +85,19 @@ def prove(
     budget: int | None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Run:
-    """Go on with a proof for about ``budget`` events, to its end at most; None: all of it, from the beginning.
+    """Go on with a proof for about ``budget`` events, at most to its end. None: all of it, from the start.
 
-    How far it is commits with every share, so a run that was killed loses little. What two runs at once prove is
-    proven twice.
+    How far it is commits with every share, so a run that was killed loses little. What two runs at once prove
+    is proven twice.
     """
     started = time.monotonic()
     position = _begin(connection, proof, anew=budget is None)
     _look_again(connection, proof)
     events, finished = 0, False
     while not finished and (budget is None or events < budget):
-        share = proof.prove(connection, position, min(_SHARE, budget - events if budget else _SHARE))
+        share = proof.prove(connection, position, _SHARE if budget is None else min(_SHARE, budget - events))
         _keep(connection, proof, position, share)
-        events += max(1, share.events)
+        events += share.events
         position, finished = share.until, share.until is None
         on_progress(share.events)
     return Run(
@@ -110,47 +110,53 @@ def prove(
 
 
 def _begin(connection: Connection, proof: Proof, *, anew: bool) -> str | None:
-    connection.execute("INSERT INTO proofs (name) VALUES (%s) ON CONFLICT DO NOTHING", (proof.name,))
-    (position,) = connection.execute(
-        "UPDATE proofs SET run_pause = now() - run_began_at, run_began_at = now(), run_events = 0, "
-        "position = CASE WHEN %(anew)s THEN NULL ELSE position END, "
-        "round_events = CASE WHEN %(anew)s THEN 0 ELSE round_events END WHERE name = %(name)s RETURNING position",
-        {"name": proof.name, "anew": anew},
-    ).fetchone() or (None,)
+    with connection.transaction():
+        connection.execute("INSERT INTO proofs (name) VALUES (%s) ON CONFLICT DO NOTHING", (proof.name,))
+        if anew:
+            connection.execute("UPDATE proofs SET position = NULL WHERE name = %s", (proof.name,))
+        connection.execute(
+            "UPDATE proofs SET round_began_at = now(), round_events = 0 WHERE name = %s AND position IS NULL",
+            (proof.name,),
+        )
+        (position,) = connection.execute(
+            "UPDATE proofs SET run_pause = now() - run_began_at, run_began_at = now(), run_events = 0 "
+            "WHERE name = %s RETURNING position",
+            (proof.name,),
+        ).fetchone() or (None,)
     return None if position is None else str(position)
 
 
 def _look_again(connection: Connection, proof: Proof) -> None:
-    before = _findings(connection, proof.name)
+    """What was mended is found no more."""
+    before = [finding.subject for finding in _findings(connection, proof.name)]
     if before:
-        still = [
-            finding.subject for finding in proof.again(connection, [finding.subject for finding in before])
-        ]
+        still = [finding.subject for finding in proof.again(connection, before)]
         connection.execute(
-            "DELETE FROM proof_findings WHERE proof = %s AND subject = ANY(%s) AND subject <> ALL(%s)",
-            (proof.name, [finding.subject for finding in before], still),
+            "DELETE FROM proof_findings WHERE proof = %s AND subject = ANY(%s)",
+            (proof.name, list(set(before) - set(still))),
         )
 
 
 def _keep(connection: Connection, proof: Proof, position: str | None, share: Share) -> None:
+    """Write down what was found and, unless another run went on from the same position, where it ended."""
     with connection.transaction():
-        room = _KEPT - len(_findings(connection, proof.name))
-        for finding in share.findings[: max(0, room)]:
-            connection.execute(
+        room = max(0, _KEPT - len(_findings(connection, proof.name)))
+        with connection.cursor() as cursor:
+            cursor.executemany(
                 "INSERT INTO proof_findings (proof, subject, what) VALUES (%s, %s, %s) "
                 "ON CONFLICT (proof, subject) DO UPDATE SET what = excluded.what",
-                (proof.name, *finding),
+                [(proof.name, *finding) for finding in share.findings[:room]],
             )
         connection.execute(
-            "UPDATE proofs SET position = %(until)s, proven_at = now(), run_events = run_events + %(events)s, "
-            "round_events = CASE WHEN %(until)s IS NULL THEN 0 ELSE round_events + %(events)s END, "
-            "round_began_at = CASE WHEN position IS NULL THEN run_began_at ELSE round_began_at END, "
-            "whole_since = CASE WHEN %(until)s IS NULL THEN "
-            "(CASE WHEN position IS NULL THEN run_began_at ELSE round_began_at END) ELSE whole_since END, "
-            "whole_at = CASE WHEN %(until)s IS NULL THEN now() ELSE whole_at END "
-            "WHERE name = %(name)s AND position IS NOT DISTINCT FROM %(position)s",
-            {"name": proof.name, "position": position, "until": share.until, "events": share.events},
+            "UPDATE proofs SET position = %s, proven_at = now(), run_events = run_events + %s, "
+            "round_events = round_events + %s WHERE name = %s AND position IS NOT DISTINCT FROM %s",
+            (share.until, share.events, share.events, proof.name, position),
         )
+        if share.until is None:
+            connection.execute(
+                "UPDATE proofs SET whole_since = round_began_at, whole_at = now() WHERE name = %s",
+                (proof.name,),
+            )
 
 
 def _findings(connection: Connection, name: str) -> list[Finding]:
@@ -164,8 +170,8 @@ def proven(connection: Connection, proof: Proof) -> Proven:
     """How far a proof is; reads what the runs wrote down, and nothing else."""
     row = (
         connection.execute(
-            "SELECT position, proven_at, round_events, run_events, run_pause, run_began_at, whole_since, whole_at "
-            "FROM proofs WHERE name = %s",
+            "SELECT position, proven_at, round_events, run_events, run_pause, run_began_at, whole_since, "
+            "whole_at FROM proofs WHERE name = %s",
             (proof.name,),
         ).fetchone()
         or (None,) * 8

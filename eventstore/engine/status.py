@@ -1,4 +1,4 @@
-"""The state of the store at a glance: the log, its clock, who holds what, read models, proofs, consumers, rejects."""
+"""The state of the store at a glance: the log, its clock, who holds what, who follows it, what is proven."""
 
 from datetime import UTC, datetime
 from typing import Any

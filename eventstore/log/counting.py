@@ -29,7 +29,7 @@ def count_rows(connection: Connection, table: str) -> Rows:
 
 
 def _estimate(connection: Connection, name: sql.Identifier) -> int:
-    """What the planner expects of a scan: the rows of a page that it last saw, times the pages there are now."""
+    """What the planner expects of a scan: the rows of a page when it last looked, times the pages now."""
     (plan,) = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM {}").format(name)).fetchone() or (
         [],
     )

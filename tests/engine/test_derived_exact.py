@@ -27,32 +27,39 @@ Database = psycopg.Connection[Any]
 #: What each table must say: computed from all of orders, and of the log up to its watermark.
 CUSTOMERS_QUERY = """
     SELECT customer_id, currency, count(*), sum(paid_amount - refunded_amount), min(placed_at), max(placed_at)
-      FROM orders WHERE customer_id IS NOT NULL AND currency IS NOT NULL AND placed_at IS NOT NULL GROUP BY 1, 2"""
+      FROM orders WHERE customer_id IS NOT NULL AND currency IS NOT NULL AND placed_at IS NOT NULL
+     GROUP BY 1, 2"""
 METRICS_QUERY = """
     WITH facts AS (
-        SELECT placed_at AS at, currency, 1 AS created, 0 AS paid, 0 AS shipped, 0 AS delivered, 0 AS cancelled FROM orders
-        UNION ALL SELECT paid_at, currency, 0, 1, 0, 0, 0 FROM orders
-        UNION ALL SELECT shipped_at, currency, 0, 0, 1, 0, 0 FROM orders
-        UNION ALL SELECT delivered_at, currency, 0, 0, 0, 1, 0 FROM orders
-        UNION ALL SELECT cancelled_at, currency, 0, 0, 0, 0, 1 FROM orders
+        SELECT 'created' AS what, placed_at AS at, currency FROM orders
+        UNION ALL SELECT 'paid', paid_at, currency FROM orders
+        UNION ALL SELECT 'shipped', shipped_at, currency FROM orders
+        UNION ALL SELECT 'delivered', delivered_at, currency FROM orders
+        UNION ALL SELECT 'cancelled', cancelled_at, currency FROM orders
     ), payments AS (
-        SELECT e.* FROM order_events e
+        SELECT event_type, to_timestamp(created_at / 1000.0) AS at, event_data ->> 'currency' AS currency,
+               (event_data ->> 'amount')::numeric AS amount
+          FROM order_events e
          WHERE id <= (SELECT watermark FROM projections WHERE name = 'orders')
-           AND NOT EXISTS (SELECT FROM quarantine q WHERE projection = 'orders' AND q.order_id = e.order_id
-                              AND (e.created_at > failed_at OR e.created_at = failed_at AND e.version >= q.version))
-    ), both_kinds AS (
-        SELECT (at AT TIME ZONE 'UTC')::date AS day, coalesce(currency, 'XXX') AS currency,
-               created, paid, shipped, delivered, cancelled, 0 AS revenue, 0 AS refunds
-          FROM facts WHERE at IS NOT NULL
-        UNION ALL
-        SELECT (to_timestamp(created_at / 1000.0) AT TIME ZONE 'UTC')::date, event_data ->> 'currency', 0, 0, 0, 0, 0,
-               CASE event_type WHEN 'OrderPaid' THEN (event_data ->> 'amount')::numeric ELSE 0 END,
-               CASE event_type WHEN 'OrderRefunded' THEN (event_data ->> 'amount')::numeric ELSE 0 END
-          FROM payments WHERE event_type IN ('OrderPaid', 'OrderRefunded'))
-    SELECT day, currency, sum(created), sum(paid), sum(shipped), sum(delivered), sum(cancelled), sum(revenue), sum(refunds)
-      FROM both_kinds GROUP BY 1, 2
-    HAVING (sum(created), sum(paid), sum(shipped), sum(delivered), sum(cancelled), sum(revenue), sum(refunds))
-           <> (0, 0, 0, 0, 0, 0, 0)"""
+           AND event_type IN ('OrderPaid', 'OrderRefunded')
+           AND NOT EXISTS (
+               SELECT FROM quarantine q WHERE projection = 'orders' AND q.order_id = e.order_id
+                  AND (e.created_at > failed_at OR e.created_at = failed_at AND e.version >= q.version))
+    ), all_of_it AS (
+        SELECT what, at, coalesce(currency, 'XXX') AS currency, 0 AS amount FROM facts WHERE at IS NOT NULL
+        UNION ALL SELECT * FROM payments
+    ), summed AS (
+        SELECT (at AT TIME ZONE 'UTC')::date AS day, currency,
+               count(*) FILTER (WHERE what = 'created') AS created,
+               count(*) FILTER (WHERE what = 'paid') AS paid,
+               count(*) FILTER (WHERE what = 'shipped') AS shipped,
+               count(*) FILTER (WHERE what = 'delivered') AS delivered,
+               count(*) FILTER (WHERE what = 'cancelled') AS cancelled,
+               coalesce(sum(amount) FILTER (WHERE what = 'OrderPaid'), 0) AS revenue,
+               coalesce(sum(amount) FILTER (WHERE what = 'OrderRefunded'), 0) AS refunds
+          FROM all_of_it GROUP BY 1, 2)
+    SELECT * FROM summed
+     WHERE created + paid + shipped + delivered + cancelled > 0 OR revenue > 0 OR refunds > 0"""
 COUNTS_QUERY = """
     SELECT 'status', status, count(*) FROM orders GROUP BY status
     UNION ALL SELECT 'odd', 'yes', count(*) FROM orders WHERE cardinality(anomalies) > 0 HAVING count(*) > 0
@@ -161,21 +168,13 @@ AMOUNTS = st.sampled_from(["1.00", "2.50", "0.00"])
 CURRENCIES = st.sampled_from(["EUR", "EUR", "USD"])
 
 
+KINDS = [f"Order{what}" for what in ("Created", "Paid", "Paid", "Refunded", "AmountCorrected", "Shipped")]
+KINDS += ["OrderDelivered", "OrderCancelled", "OrderFlown"]  # the last is unknown
+
+
 @st.composite
 def events(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(
-        st.sampled_from(
-            [
-                "OrderCreated",
-                "OrderPaid",
-                "OrderPaid",
-                "OrderRefunded",
-                "OrderAmountCorrected",
-                "OrderShipped",
-            ]
-            + ["OrderDelivered", "OrderCancelled", "OrderFlown"]
-        )
-    )
+    kind = draw(st.sampled_from(KINDS))
     data: dict[str, Any] = {}
     if kind in {"OrderCreated", "OrderPaid", "OrderRefunded", "OrderAmountCorrected"}:
         data = {"amount": draw(AMOUNTS), "currency": draw(CURRENCIES)}
@@ -184,9 +183,11 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     return {"type": kind, "data": data, "created_at": draw(st.sampled_from(DAYS))}
 
 
-NEW_ORDER = """INSERT INTO orders (order_id, customer_id, currency, status, paid_amount, refunded_amount, placed_at, version,
-    last_event_id, last_event_at, anomalies, unknown_events) VALUES (gen_random_uuid(), md5('x')::uuid, 'EUR', 'Paid', 3, 0,
-    to_timestamp(5), 1, gen_random_uuid(), now(), '{odd,odder}', '{}')"""
+NEW_ORDER = """
+    INSERT INTO orders (order_id, customer_id, currency, status, paid_amount, refunded_amount, placed_at,
+                        version, last_event_id, last_event_at, anomalies, unknown_events)
+    VALUES (gen_random_uuid(), md5('x')::uuid, 'EUR', 'Paid', 3, 0, to_timestamp(5), 1, gen_random_uuid(),
+            now(), '{odd,odder}', '{}')"""
 BY_HAND = [
     "UPDATE orders SET currency = 'USD'",
     "UPDATE orders SET currency = NULL",
@@ -232,7 +233,7 @@ def assert_exact(world: World) -> None:
         assert sorted(found) == sorted(world.connection.execute(query).fetchall()), derived.name
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(done=st.lists(ACTIONS, min_size=1, max_size=25))
 def test_each_derived_table_is_what_a_full_computation_says_whatever_was_done(
     new_database: Callable[..., str], done: list[Any]

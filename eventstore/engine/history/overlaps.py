@@ -36,7 +36,8 @@ def overlaps(connection: Connection, where: sql.Composable = _ALL) -> list[Overl
     """Every order of those rows that overlap, with the first overlap of each."""
     query = sql.SQL(
         "COPY (SELECT order_id, valid_from, nullif(valid_to, 'infinity'), recorded_from,"
-        " nullif(recorded_to, 'infinity') FROM order_history WHERE {} ORDER BY order_id, recorded_from) TO STDOUT"
+        " nullif(recorded_to, 'infinity') FROM order_history WHERE {}"
+        " ORDER BY order_id, recorded_from) TO STDOUT"
     ).format(where)
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         copy.set_types(["uuid", *["timestamptz"] * 4])

@@ -84,12 +84,12 @@ def create_candidate(connection: Connection, table: str) -> None:
 
 
 def create_derived(connection: Connection, table: str, source: str, adds: str) -> None:
-    """Let ``table`` follow the rows of ``source``, whatever changes them: its queue, and the triggers that fill it.
+    """Let ``table`` follow the rows of ``source``, whatever changes them: a queue, and triggers to fill it.
 
     ``adds`` is the query for what rows of the source add to which groups. It reads them from a relation named
-    ``changed`` and returns the primary key of ``table``, and the columns that are added up. A row with a null in
-    its key belongs to no group. Where every other column of ``table`` is added up, there is nothing else to say;
-    else a statement computes the rows of the groups that changed. See ``Derived``.
+    ``changed`` and returns the primary key of ``table``, and the columns that are added up. A row with a null
+    in its key belongs to no group. Where every other column of ``table`` is added up, there is nothing else
+    to say; else a statement computes the rows of the groups that changed. See ``Derived``.
 
     Readers may read both, the projector may write them. The first refresh computes the table from nothing.
     """
@@ -121,7 +121,7 @@ def create_derived(connection: Connection, table: str, source: str, adds: str) -
 
 
 def create_queue(connection: Connection, name: str, source: str, adds: str, key: Sequence[str]) -> None:
-    """Note in ``<name>_changes`` what each statement on ``source`` adds to which groups; ``adds`` as above."""
+    """Note in ``<name>_changes`` what each statement on ``source`` adds to which groups."""
     queue = f"{name}_changes"
     added = sql.SQL("(WITH changed AS (SELECT * FROM {}) SELECT * FROM (\n{}\n) AS added)").format(
         sql.Identifier(source), sql.SQL(adds)
@@ -140,7 +140,8 @@ def create_queue(connection: Connection, name: str, source: str, adds: str, key:
         connection,
         sql.SQL(
             "DROP TABLE queue_to_be;"
-            "INSERT INTO change_queues (name, source, key, sums, only_sums, adds) VALUES ({}, {}, {}, {}, {}, {});"
+            "INSERT INTO change_queues (name, source, key, sums, only_sums, adds) "
+            "VALUES ({}, {}, {}, {}, {}, {});"
             "CREATE TABLE {queue} AS SELECT {key}{sums} FROM {added} AS added GROUP BY {key} WITH NO DATA;"
             "COMMENT ON TABLE {queue} IS {comment};"
             "GRANT SELECT ON {queue} TO eventstore_reader;"
