@@ -70,14 +70,24 @@ class DerivedRefreshed(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-# Of two refreshes at once the second waits for the first, and then looks again.
-@retry(retry=retry_if_exception_type(psycopg.errors.SerializationFailure))
 def refresh_derived(connection: Connection, derived: Derived, *, rebuild: bool = False) -> DerivedRefreshed:
     """Make a derived table what its source says now; two refreshes at once take turns.
 
     Computed are the groups that have changed since the last time; with ``rebuild``, or where it is not known
     what has changed, all of them. Readers see all of what it does or nothing.
     """
+    try:
+        return _refresh(connection, derived, rebuild=rebuild)
+    except psycopg.IntegrityError:
+        if rebuild:
+            raise
+        # What was noted does not fit what stands: somebody had switched the triggers off.
+        return _refresh(connection, derived, rebuild=True)
+
+
+# Of two refreshes at once the second waits for the first, and then looks again.
+@retry(retry=retry_if_exception_type(psycopg.errors.SerializationFailure))
+def _refresh(connection: Connection, derived: Derived, *, rebuild: bool) -> DerivedRefreshed:
     started = time.monotonic()
     register(connection, derived.source.name, derived.source.fold_version)
     register(connection, derived.name, derived.source.fold_version)

@@ -8,4 +8,4 @@ SELECT c.customer_id, c.currency,
          WHERE customer_id = c.customer_id AND currency = c.currency) AS last_order_at
   FROM changed_groups c
   LEFT JOIN customers o ON o.customer_id = c.customer_id AND o.currency = c.currency
- WHERE coalesce(o.orders, 0) + c.orders <> 0
+ WHERE coalesce(o.orders, 0) + c.orders <> 0  -- fewer than none, and no first order, is refused

@@ -13,7 +13,7 @@ BEGIN
     SELECT * INTO STRICT noted FROM change_queues WHERE name = queue;
     groups := (SELECT string_agg(format('%I', name), ', ') FROM unnest(noted.key) AS name);
     SELECT string_agg(
-               format(E'SELECT %s%s FROM (WITH changed AS (SELECT * FROM %s) SELECT * FROM (\n%s\n) AS added) AS side',
+               format(E'SELECT %s%s FROM (WITH changed AS NOT MATERIALIZED (SELECT * FROM %s) SELECT * FROM (\n%s\n) AS added) AS side',
                       groups, (SELECT string_agg(format(', %s%I AS %I', sign, name, name), '')
                                  FROM unnest(noted.sums) AS name), relation, noted.adds), ' UNION ALL ')
       INTO sides
