@@ -97,11 +97,8 @@ def _refresh(connection: Connection, derived: Derived, *, rebuild: bool) -> Deri
         source = standing(connection, derived.source.name)
         assert source is not None
         queues = [_queue(connection, name) for name in (derived.name, *derived.queues)]
-        if (
-            rebuild
-            or source.watermark < after
-            or any(_holds_everything(connection, queue) for queue in queues)
-        ):
+        unknown = after == BEGINNING or source.watermark < after
+        if rebuild or unknown or any(_holds_everything(connection, queue) for queue in queues):
             after = BEGINNING
             _note_everything(connection, derived, queues)
         else:

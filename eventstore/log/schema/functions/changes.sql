@@ -54,6 +54,9 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Whoever made a trigger of it on a table of his own could forge notes.
+REVOKE ALL ON FUNCTION note_changes FROM PUBLIC;
+
 -- After each statement on a derived table, and on its queue: whoever is not its refresh leaves it to be computed anew.
 CREATE OR REPLACE FUNCTION guard_derived() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = public, pg_temp AS $$
@@ -63,3 +66,5 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+
+REVOKE ALL ON FUNCTION guard_derived FROM PUBLIC;
