@@ -20,6 +20,7 @@ from eventstore.engine.projection import Projection
 from eventstore.engine.standing import advance, lock, register, standing
 from eventstore.log.connection import Connection, one_moment
 from eventstore.log.counting import count_rows
+from eventstore.log.errors import EventStoreError
 from eventstore.log.feed import BEGINNING
 
 EVERY_TEN_MINUTES = "*/10 * * * *"
@@ -58,6 +59,16 @@ class Derived:
     sums: tuple[str, ...] = ()  #: tables that ``also`` keeps
     schedule: str = EVERY_TEN_MINUTES  #: as cron writes it
     checks: tuple[Check, ...] = ()
+
+
+class NoQueueError(EventStoreError):
+    """What changes in the source of a derived table is not noted."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"nothing is noted for {name}: run `eventstore init`; the migration that makes it must call "
+            "create_derived()"
+        )
 
 
 class DerivedRefreshed(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +149,7 @@ class _Queue(NamedTuple):
 def _queue(connection: Connection, name: str) -> _Queue:
     row = connection.execute("SELECT key, sums FROM change_queues WHERE name = %s", (name,)).fetchone()
     if row is None:
-        raise LookupError(f"nothing is noted for {name}: its migration must call create_derived()")
+        raise NoQueueError(name)
     queue = _Queue(name, *row)
     connection.execute(
         sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {noted} (LIKE {changes}) ON COMMIT DELETE ROWS").format(

@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine
 
-from eventstore.engine.derived import Derived, refresh_derived
+from eventstore.engine.derived import Derived, NoQueueError, refresh_derived
 from eventstore.engine.projection import Projection
 from eventstore.engine.refresh import refresh
 from eventstore.engine.row_per_order import ROW_PER_ORDER
@@ -380,5 +380,5 @@ def test_nobody_else_can_forge_notes_or_change_what_is_noted(
 
 def test_a_table_without_a_queue_says_what_its_migration_lacks(database: Database) -> None:
     database.execute("CREATE TABLE forgotten (carrier text PRIMARY KEY)")
-    with pytest.raises(LookupError, match="its migration must call create_derived"):
+    with pytest.raises(NoQueueError, match="must call create_derived"):
         refresh_derived(database, replace(CARRIERS, name="forgotten"))

@@ -11,7 +11,7 @@ from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import Proven, budget_of
 from eventstore.engine.prover import prove as prove_some
 from eventstore.face.cli.app import Json, app, open_store
-from eventstore.face.cli.output import console, print_fields, print_json, progress_console
+from eventstore.face.cli.output import in_one_line, print_fields, print_json, progress_console
 
 
 @app.command()
@@ -49,7 +49,7 @@ def prove(
                 title=run.name,
             )
             for finding in run.findings[:10]:
-                console.print(f"{finding.subject}: {finding.what}", markup=False)
+                typer.echo(in_one_line(f"{finding.subject}: {finding.what}"))
     if any(run.findings for run in runs):
         raise typer.Exit(1)
 
@@ -68,4 +68,4 @@ def print_proofs(proofs: Iterable[Proven]) -> None:
             title=f"proof {proof.name}",
         )
         for finding in proof.first_findings:
-            console.print(finding, markup=False)
+            typer.echo(in_one_line(finding))
