@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from eventstore.log.connection import open_connection
 from eventstore.log.feed import horizon, publish_horizon
+from eventstore.orders.domain import DOMAIN, ORDERS
 from tests.shipped import replay_bucket
 
 #: What a fold needs of an event.
@@ -19,11 +20,11 @@ class Replayed(NamedTuple):
     peak_mb: float  #: of this process since it began
 
 
-def replay(url: str, bucket: int) -> Replayed:
+def replay(url: str, bucket: int, projection: str = ORDERS.name) -> Replayed:
     """Fold one bucket into the candidate, as a backfill does."""
     started = time.perf_counter()
     with open_connection(url) as connection:
-        done = replay_bucket(connection, bucket)
+        done = replay_bucket(connection, bucket, DOMAIN.projection(projection))
     return Replayed(done.events, time.perf_counter() - started, peak_mb())
 
 

@@ -4,23 +4,19 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 from unittest.mock import patch
-from uuid import uuid4
 
 import psycopg
 import pytest
 
-from eventstore.engine.derived import refresh_derived
 from eventstore.log import counting
-from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
-from eventstore.orders.domain import DOMAIN
 from pipelines import jobs
 from tests.benchmarks import generate
-from tests.pipelines.work import Work, leave_alone, scheduled, work_of
-from tests.shipped import build_snapshots, refresh, refresh_stale
+from tests.pipelines.work import Work, append_news, catch_up, leave_alone, scheduled, work_of
+from tests.shipped import build_snapshots, refresh
 
 SMALL, LARGE = 2_000, 40_000
-#: How many orders are new, with two events each, and how many get another event, before each of them.
+#: Before each of them so many orders are new, with two events each, and so many others get another event.
 NEWS = 20
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 BEFORE = YESTERDAY - timedelta(days=1)
@@ -28,7 +24,6 @@ BEFORE = YESTERDAY - timedelta(days=1)
 LIMIT = 2
 BUILDS_A_DAY = f"job {jobs.snapshot_day.name}"
 FOLLOWS_ORDERS = {f"job {job.name}" for job in (jobs.refresh_metrics, *jobs.DERIVED.values())}
-MONEY = {"amount": "10.00", "currency": "EUR"}
 
 
 def make(url: str, events: int) -> None:
@@ -40,29 +35,6 @@ def make(url: str, events: int) -> None:
         build_snapshots(connection, first, first + timedelta(days=5))
         connection.execute("UPDATE settings SET proof_budget = 1000")
     leave_alone(url)
-
-
-def catch_up(url: str) -> None:
-    with open_connection(url) as connection:
-        for projection in DOMAIN.projections:
-            refresh(connection, projection)
-        refresh_stale(connection)
-        for derived in DOMAIN.derived:
-            refresh_derived(connection, derived)
-
-
-def append_news(url: str, day: datetime) -> None:
-    with open_connection(url) as connection:
-        known = connection.execute(
-            "SELECT order_id FROM orders WHERE version < 4 ORDER BY order_id LIMIT %s", (NEWS,)
-        ).fetchall()
-        created = {"type": "OrderCreated", "data": {"customer_id": str(uuid4()), **MONEY}}
-        paid = {"type": "OrderPaid", "data": MONEY}
-        at = {"created_at": int(day.timestamp() * 1000)}
-        for _ in range(NEWS):
-            append_json(connection, uuid4(), [created | at, paid | at])
-        for (order,) in known:
-            append_json(connection, order, [paid | at])
 
 
 def reads_everything(url: str) -> None:
@@ -83,7 +55,7 @@ def costs(_factory: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
             make(url, events)
             for name, run in scheduled(url, f"{YESTERDAY:%Y-%m-%d}").items():
                 catch_up(url)
-                append_news(url, YESTERDAY if name == BUILDS_A_DAY else BEFORE)
+                append_news(url, YESTERDAY if name == BUILDS_A_DAY else BEFORE, NEWS)
                 if name in FOLLOWS_ORDERS:
                     with open_connection(url) as connection:
                         refresh(connection)

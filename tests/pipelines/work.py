@@ -3,16 +3,20 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import dagster as dg
 import psycopg
 
+from eventstore.engine.derived import refresh_derived
 from eventstore.engine.status import status
+from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import DOMAIN
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
 from tests.killing import until
+from tests.shipped import refresh, refresh_stale
 
 
 class Work(NamedTuple):
@@ -53,6 +57,32 @@ def _is_quiet(observer: psycopg.Connection[Any]) -> bool:
         "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     return not others.fetchall()
+
+
+def catch_up(url: str) -> None:
+    """Refresh everything."""
+    with open_connection(url) as connection:
+        for projection in DOMAIN.projections:
+            refresh(connection, projection)
+        refresh_stale(connection)
+        for derived in DOMAIN.derived:
+            refresh_derived(connection, derived)
+
+
+def append_news(url: str, day: datetime, orders: int) -> None:
+    """So many new orders with two events each, and an event more of so many others; all of that day."""
+    with open_connection(url) as connection:
+        known = connection.execute(
+            "SELECT order_id FROM orders WHERE version < 4 ORDER BY order_id LIMIT %s", (orders,)
+        ).fetchall()
+        money = {"amount": "10.00", "currency": "EUR"}
+        created = {"type": "OrderCreated", "data": {"customer_id": str(uuid4()), **money}}
+        paid = {"type": "OrderPaid", "data": money}
+        at = {"created_at": int(day.timestamp() * 1000)}
+        for _ in range(orders):
+            append_json(connection, uuid4(), [created | at, paid | at])
+        for (order,) in known:
+            append_json(connection, order, [paid | at])
 
 
 def leave_alone(url: str) -> None:
