@@ -1,0 +1,12 @@
+"""Epochs, and the horizon in a row: reads beside the primary, and after it."""
+
+from alembic import op
+
+from eventstore.log.schema.steps import run_sql
+
+revision = "0008"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    run_sql(op.get_bind(), revision, "scanned_horizon", "epochs")
