@@ -27,11 +27,13 @@ from eventstore.log.errors import (
     ConsumerBusyError,
     ConsumerOwnerError,
     DatabaseUnavailableError,
+    EpochError,
     EventStoreError,
     InvalidEventError,
     UnknownConsumerError,
     WatermarkError,
 )
+from eventstore.log.position import Position
 from eventstore.readmodels.state import UnfoldableEventError, UnknownVersionError
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "ConsumerBusyError",
     "ConsumerOwnerError",
     "DatabaseUnavailableError",
+    "EpochError",
     "Event",
     "EventStoreError",
     "Fact",
@@ -52,6 +55,7 @@ __all__ = [
     "OrderRefunded",
     "OrderShipped",
     "OrderState",
+    "Position",
     "RecordedEvent",
     "Store",
     "UndecodableEvent",

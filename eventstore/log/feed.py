@@ -1,10 +1,13 @@
 """Follow the log: the events after a watermark, each exactly once, in the order of their ids."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from eventstore.domain.recorded import RecordedEvent
 from eventstore.log.connection import Connection
+from eventstore.log.epochs import check_position
+from eventstore.log.position import Position
 from eventstore.log.rows import COLUMNS, recorded_event
 
 BEGINNING = UUID(int=0)
@@ -22,7 +25,10 @@ def has_events_after(connection: Connection, watermark: UUID) -> bool:
 
 
 def publish_horizon(connection: Connection) -> None:
-    """Let the feed be read up to now. Must be committed before the read: ``connection`` must be idle."""
+    """Let the feed be read up to now, here and on replicas; on a replica this does nothing.
+
+    Must be committed before the read: ``connection`` must be idle.
+    """
     if connection.info.transaction_status != 0:
         raise RuntimeError("publish_horizon() needs a connection without an open transaction")
     connection.execute("SELECT publish_horizon()")
@@ -35,11 +41,35 @@ def horizon(connection: Connection) -> UUID:
     return UUID(str(row[0]))
 
 
+class Page(NamedTuple):
+    """Some events of the feed, and the position behind them."""
+
+    events: Sequence[RecordedEvent]
+    position: Position
+
+
+def read_page(connection: Connection, after: Position, limit: int = 1000) -> Page:
+    """Up to ``limit`` events behind ``after``, for readers that keep their position elsewhere.
+
+    Raises EpochError where what the reader was given up to ``after`` may not be in this log.
+    """
+    is_new = has_events_after(connection, after.id)
+    if is_new:
+        publish_horizon(connection)  # it begins the epoch where a replica has just taken over
+    epoch = check_position(connection, after)
+    events = _read(connection, after.id, limit) if is_new else []
+    return Page(events, Position(epoch, events[-1].id if events else after.id))
+
+
 def read(connection: Connection, after: UUID | None = None, limit: int = 1000) -> list[RecordedEvent]:
     """Up to ``limit`` events with ids above ``after``, lowest first; empty when there are none."""
     if not has_events_after(connection, after or BEGINNING):
         return []
     publish_horizon(connection)
+    return _read(connection, after, limit)
+
+
+def _read(connection: Connection, after: UUID | None, limit: int) -> list[RecordedEvent]:
     rows = connection.execute(f"SELECT {COLUMNS} FROM read_events(%s, %s)", (after, limit))
     return [recorded_event(row) for row in rows]
 

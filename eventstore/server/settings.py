@@ -1,4 +1,4 @@
-"""All that comes from the environment: EVENTSTORE_HOME and DATABASE_URL."""
+"""All that comes from the environment: EVENTSTORE_HOME, DATABASE_URL and READ_URL."""
 
 import os
 from pathlib import Path
@@ -44,6 +44,12 @@ def database_url() -> str:
     """
     url = os.environ.get("DATABASE_URL", "").strip()
     return checked(url) if url else embedded.start(home())
+
+
+def read_url() -> str | None:
+    """READ_URL: a replica of that database, where reads are sent; None where they are not."""
+    url = os.environ.get("READ_URL", "").strip()
+    return checked(url, name="READ_URL") if url else None
 
 
 def embedded_home() -> Path | None:

@@ -112,7 +112,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF epoch > now_in THEN
         RAISE EXCEPTION 'this log is in epoch %, and the position is of epoch %: it is another log, or a replica that '
-            'is behind', now_in, epoch USING ERRCODE = 'object_not_in_prerequisite_state';
+            'is behind', now_in, epoch USING ERRCODE = 'ES005';
     END IF;
     SELECT * INTO ended FROM log_epochs e WHERE e.epoch > check_position.epoch ORDER BY e.last_id, e.epoch LIMIT 1;
     IF after > ended.last_id THEN

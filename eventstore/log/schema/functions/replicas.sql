@@ -73,7 +73,7 @@ BEGIN
           INTO missing FROM needed;
         IF missing IS NOT NULL THEN
             RAISE EXCEPTION 'this subscriber cannot be read yet: %', missing
-                USING ERRCODE = 'object_not_in_prerequisite_state',
+                USING ERRCODE = 'ES005',
                       HINT = 'One publication with order_events, scanned_horizon and log_epochs, one subscription to '
                              'it, and the state r for each of them in pg_subscription_rel.';
         END IF;
@@ -81,7 +81,7 @@ BEGIN
     SELECT r.horizon_ms INTO noted FROM scanned_horizon r;
     IF noted IS NULL THEN
         RAISE EXCEPTION 'this replica knows of no horizon yet: nobody has published one on the primary'
-            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'There: eventstore horizon';
+            USING ERRCODE = 'ES005', HINT = 'There: eventstore horizon';
     END IF;
     RETURN noted;
 END $$;

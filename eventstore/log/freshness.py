@@ -1,0 +1,27 @@
+"""How old the answers of a replica are."""
+
+from datetime import datetime
+
+import msgspec
+
+from eventstore.domain.recorded import from_ms
+from eventstore.log.connection import Connection
+
+
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server can answer for, as it stands now."""
+
+    is_replica: bool
+    complete_up_to: datetime | None = None  #: it has every event recorded until then
+    age_seconds: float | None = None  #: since the primary said so, by the two servers' clocks
+
+
+def freshness(connection: Connection) -> Freshness:
+    """How old the answers of this server are; on the primary they are of now."""
+    is_replica, horizon_ms, age = connection.execute(
+        "SELECT is_replica(), horizon_ms, extract(epoch FROM clock_timestamp() - noted_at)::float8 "
+        "FROM (SELECT) AS one LEFT JOIN scanned_horizon ON true"
+    ).fetchone() or (False, None, None)
+    if not is_replica or horizon_ms is None:
+        return Freshness(is_replica=is_replica)
+    return Freshness(is_replica=True, complete_up_to=from_ms(horizon_ms), age_seconds=max(0.0, age))
