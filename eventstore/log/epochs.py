@@ -80,9 +80,19 @@ def check_position(connection: Connection, position: Position) -> int:
     where it is a replica that does not know of the position's epoch yet.
     """
     try:
-        row = connection.execute("SELECT check_position(%s, %s)", tuple(position)).fetchone()
+        try:
+            return _check_position(connection, position)
+        except psycopg.DatabaseError as error:
+            if not needs_settling(error):
+                raise
+        settle_epoch(connection)
+        return _check_position(connection, position)
     except psycopg.Error as error:
         raise epoch_error(error) or error from None
+
+
+def _check_position(connection: Connection, position: Position) -> int:
+    row = connection.execute("SELECT check_position(%s, %s)", tuple(position)).fetchone()
     assert row is not None
     return int(row[0])
 

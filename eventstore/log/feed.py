@@ -53,11 +53,8 @@ def read_page(connection: Connection, after: Position, limit: int = 1000) -> Pag
 
     Raises EpochError where what the reader was given up to ``after`` may not be in this log.
     """
-    is_new = has_events_after(connection, after.id)
-    if is_new:
-        publish_horizon(connection)  # it begins the epoch where a replica has just taken over
     epoch = check_position(connection, after)
-    events = _read(connection, after.id, limit) if is_new else []
+    events = read(connection, after.id, limit)
     return Page(events, Position(epoch, events[-1].id if events else after.id))
 
 
@@ -66,10 +63,6 @@ def read(connection: Connection, after: UUID | None = None, limit: int = 1000) -
     if not has_events_after(connection, after or BEGINNING):
         return []
     publish_horizon(connection)
-    return _read(connection, after, limit)
-
-
-def _read(connection: Connection, after: UUID | None, limit: int) -> list[RecordedEvent]:
     rows = connection.execute(f"SELECT {COLUMNS} FROM read_events(%s, %s)", (after, limit))
     return [recorded_event(row) for row in rows]
 

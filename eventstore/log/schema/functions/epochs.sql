@@ -101,12 +101,15 @@ END $$;
 
 -- Refuses a position in the feed that the history of this log does not lead to. "epoch" is the one in which the
 -- reader was given "after". Returns the epoch of what is read now.
-CREATE OR REPLACE FUNCTION check_position(epoch int, after uuid) RETURNS int LANGUAGE plpgsql STABLE SECURITY DEFINER
+CREATE OR REPLACE FUNCTION check_position(epoch int, after uuid) RETURNS int LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = public, pg_temp AS $$
 DECLARE
     now_in  CONSTANT int := current_epoch();
     ended   log_epochs;
 BEGIN
+    IF current_setting('eventstore.home', true) IS DISTINCT FROM pg_backend_pid()::text AND NOT is_replica() THEN
+        PERFORM check_home();
+    END IF;
     IF epoch IS NULL OR epoch < 1 THEN
         RAISE EXCEPTION 'an epoch is a number from 1 on, found %', coalesce(epoch::text, 'null')
             USING ERRCODE = 'invalid_parameter_value';
