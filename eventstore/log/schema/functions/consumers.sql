@@ -42,6 +42,9 @@ BEGIN
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
            AND l.classid::bigint >> 16 = 17747
         HAVING count(*) > 0));
+    IF is_subscriber() THEN
+        shown := uuidv7_ceiling(replica_horizon_ms());
+    END IF;
     IF watermark > shown THEN
         RAISE EXCEPTION 'watermark % of consumer % is above the horizon: readers were shown nothing above %',
             watermark, quote_literal(consumer), shown
