@@ -1,7 +1,7 @@
 """Epochs: the histories of a log. A restore or a promotion begins one, and readers of another are told."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
@@ -62,10 +62,17 @@ def begin_epoch(
     Its ids lie above what this log knows and ``above``, the highest id that is known elsewhere: from a
     checkpoint, or a follower. Raises EventStoreError where that cannot be.
     """
+    return _one(connection, "begin_epoch(%s, %s, %s, %s)", kind, reason, above, declared_by)
+
+
+def declare_epoch(connection: Connection, epoch: int, reason: str, declared_by: str) -> Epoch:
+    """Say of an epoch that was found out why it began, and who stands for that. Raises EventStoreError."""
+    return _one(connection, "declare_epoch(%s, %s, %s)", epoch, reason, declared_by)
+
+
+def _one(connection: Connection, call: LiteralString, *arguments: object) -> Epoch:
     try:
-        row = connection.execute(
-            f"SELECT {_COLUMNS} FROM begin_epoch(%s, %s, %s, %s)", (kind, reason, above, declared_by)
-        ).fetchone()
+        row = connection.execute(f"SELECT {_COLUMNS} FROM {call}", arguments).fetchone()
     except (psycopg.errors.InvalidParameterValue, psycopg.errors.ObjectNotInPrerequisiteState) as error:
         said = (error.diag.message_primary, error.diag.message_hint)
         raise EventStoreError(". ".join(part for part in said if part)) from None

@@ -1,4 +1,4 @@
-"""How old the answers of a replica are."""
+"""How old the answers of a replica are, and what keeps them young."""
 
 from datetime import datetime
 
@@ -6,6 +6,7 @@ import msgspec
 
 from eventstore.domain.recorded import from_ms
 from eventstore.log.connection import Connection
+from eventstore.log.feed import publish_horizon
 
 
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,3 +26,20 @@ def freshness(connection: Connection) -> Freshness:
     if not is_replica or horizon_ms is None:
         return Freshness(is_replica=is_replica)
     return Freshness(is_replica=True, complete_up_to=from_ms(horizon_ms), age_seconds=max(0.0, age))
+
+
+def tell_replicas(connection: Connection, *, always: bool = False) -> None:
+    """On the primary: write the horizon into the row that replicas read, where there is something new.
+
+    Without news it is written every ten seconds, so that a replica can tell silence from a primary that is
+    gone. Who follows the log there does this too.
+    """
+    row = connection.execute(
+        "SELECT NOT is_replica() AND (%s OR NOT EXISTS (SELECT FROM scanned_horizon r "
+        "WHERE r.noted_at BETWEEN clock_timestamp() - interval '10 seconds' AND clock_timestamp() "
+        "AND NOT EXISTS (SELECT FROM order_events "
+        "WHERE id > uuidv7_ceiling(r.horizon_ms) AND id <= (SELECT feed_ceiling()))))",
+        (always,),
+    ).fetchone()
+    if row and row[0]:
+        publish_horizon(connection)

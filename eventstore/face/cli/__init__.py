@@ -12,6 +12,7 @@ from eventstore.face.cli import (
     ingesting,
     operating,
     projecting,
+    replicating,
     settings,
     writing,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "main",
     "operating",
     "projecting",
+    "replicating",
     "settings",
     "writing",
 ]

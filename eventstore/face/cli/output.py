@@ -56,6 +56,12 @@ def complain(message: str) -> None:
         typer.secho(f"error: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.RED)
 
 
+def note(message: str) -> None:
+    """Something beside the answer, a line on standard error."""
+    with suppress(OSError):
+        typer.secho(printable(message), err=True, dim=True)
+
+
 def any_character() -> None:
     """What the encoding of the terminal does not have is shown as an escape; to stop there helps nobody."""
     for stream in (sys.stdout, sys.stderr):

@@ -9,7 +9,7 @@ import typer
 
 from eventstore.domain.payload import check
 from eventstore.domain.recorded import RecordedEvent, to_ms
-from eventstore.face.cli.app import Json, OrderId, app, fail, open_store
+from eventstore.face.cli.app import Json, OrderId, app, fail, how_old, open_store
 from eventstore.face.cli.output import print_fields, print_json
 from eventstore.face.times import as_text, describe_time, parse_time
 from eventstore.log.append import append_json
@@ -71,12 +71,18 @@ def show(
             raise fail(str(error)) from None
         if state is None:
             raise fail(_why_there_is_none(order_id, store.stream(order_id)[:version], at_time, known_time))
+        replica = how_old(store)
     moments = {
         name: as_text(moment) if as_json else describe_time(moment, text)
         for name, moment, text in (("at", at_time, at), ("known", known_time, known))
         if moment is not None and text is not None
     }
     shown = moments | msgspec.structs.asdict(state)
+    if replica is not None:
+        shown |= {
+            "replica_complete_up_to": replica.complete_up_to,
+            "replica_age_seconds": replica.age_seconds,
+        }
     print_json(shown) if as_json else print_fields(shown)
 
 

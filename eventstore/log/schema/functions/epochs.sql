@@ -52,6 +52,21 @@ BEGIN
     RETURN begun;
 END $$;
 
+-- Says of an epoch that was found out who stands for it, and why it began. Once: what was declared stays.
+CREATE OR REPLACE FUNCTION declare_epoch(epoch int, reason text, declared_by text) RETURNS log_epochs
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    declared log_epochs;
+BEGIN
+    UPDATE log_epochs e SET reason = declare_epoch.reason, declared_by = declare_epoch.declared_by
+     WHERE e.epoch = declare_epoch.epoch AND e.declared_by IS NULL RETURNING * INTO declared;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no epoch % that was found out and not declared', epoch
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN declared;
+END $$;
+
 -- Begins an epoch where the log is written somewhere else than before, and nobody has said so: a standby was
 -- promoted, a subscription dropped, a dump or an older copy restored. Once; any role may call it. Returns the epoch.
 CREATE OR REPLACE FUNCTION settle_epoch() RETURNS int LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -175,7 +190,7 @@ BEGIN
     END IF;
 END $$;
 
-REVOKE ALL ON FUNCTION common_id, begin_epoch, settle_epoch, check_home, check_position, read_feed, accept_epoch,
+REVOKE ALL ON FUNCTION common_id, begin_epoch, declare_epoch, settle_epoch, check_home, check_position, read_feed, accept_epoch,
                        check_consumer, current_epoch FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION current_epoch, settle_epoch TO
     eventstore_writer, eventstore_ingester, eventstore_reader, eventstore_projector;
