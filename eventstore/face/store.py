@@ -190,7 +190,10 @@ def connect(url: str | None = None, read_url: str | None = None) -> Store:
     replica = checked(read_url, name="read_url") if read_url else None if url else settings.read_url()
     where = checked(url, name="url") if url else None
     if replica is not None:
-        _check(replica)
+        try:
+            _check(replica)
+        except DatabaseUnavailableError as error:
+            raise DatabaseUnavailableError(f"the replica to read from: {error}") from None
         return Store(where, replica)
     where = where or database_url()
     _check(where)

@@ -10,22 +10,22 @@ from eventstore.log.feed import publish_horizon
 
 
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server can answer for, as it stands now."""
+    """What was noted on the primary, and what a replica of it can answer for."""
 
     is_replica: bool
-    complete_up_to: datetime | None = None  #: it has every event recorded until then
+    complete_up_to: datetime | None = None  #: every event recorded until then is there; None: nobody said so
     age_seconds: float | None = None  #: since the primary said so, by the two servers' clocks
 
 
 def freshness(connection: Connection) -> Freshness:
-    """How old the answers of this server are; on the primary they are of now."""
+    """How old the answers of this server are, if it is a replica."""
     is_replica, horizon_ms, age = connection.execute(
         "SELECT is_replica(), horizon_ms, extract(epoch FROM clock_timestamp() - noted_at)::float8 "
         "FROM (SELECT) AS one LEFT JOIN scanned_horizon ON true"
     ).fetchone() or (False, None, None)
-    if not is_replica or horizon_ms is None:
+    if horizon_ms is None:
         return Freshness(is_replica=is_replica)
-    return Freshness(is_replica=True, complete_up_to=from_ms(horizon_ms), age_seconds=max(0.0, age))
+    return Freshness(is_replica=is_replica, complete_up_to=from_ms(horizon_ms), age_seconds=max(0.0, age))
 
 
 def tell_replicas(connection: Connection, *, always: bool = False) -> None:

@@ -45,9 +45,8 @@ def how_old(store: Store) -> Freshness | None:
     return store.freshness() if store.read_url else None
 
 
-def say_how_old(store: Store) -> None:
-    """Beside the answer of a replica, on standard error."""
-    found = how_old(store)
+def say_how_old(found: Freshness | None) -> None:
+    """Beside the answer of a replica, on standard error. Asked for before the answer, it claims no more."""
     if found is not None and found.complete_up_to is not None:
         note(
             f"read from a replica: complete up to {as_text(found.complete_up_to)}, "

@@ -10,13 +10,13 @@ from uuid import UUID
 import typer
 
 from eventstore.domain.recorded import RecordedEvent
-from eventstore.face.cli.app import Json, app, fail, open_store, say_how_old
+from eventstore.face.cli.app import Json, app, fail, how_old, open_store, say_how_old
 from eventstore.face.cli.output import print_json
 from eventstore.face.cloudevents import as_cloudevent
 from eventstore.face.store import Store
 from eventstore.log.consumers import accept_epoch
 from eventstore.log.epochs import current_epoch
-from eventstore.log.errors import EpochError
+from eventstore.log.errors import EpochError, EventStoreError
 from eventstore.log.position import START, Position
 
 _POLL_SECONDS = 0.5
@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.5
 def tail(
     after: Annotated[
         str | None,
-        typer.Option(metavar="EPOCH:ID", help="Start behind this event; the ID alone will do, too."),
+        typer.Option(metavar="EPOCH:ID", help="Start behind this event; its ID alone will do."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=0, help="Stop after so many events.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more events at the end.")] = False,
@@ -43,6 +43,7 @@ def tail(
         raise fail("a consumer resumes at its own watermark: give --consumer or --after, not both")
     start = START if after is None else _parsed(after)
     with open_store() as store:
+        replica = how_old(store)
         events: Iterator[tuple[RecordedEvent, int | None]]
         if consumer is None:
             events = islice(_read(store, start, follow, accept), limit)
@@ -55,7 +56,7 @@ def tail(
             print_json(as_cloudevent(event, epoch))
             if follow or consumer:
                 sys.stdout.flush()
-        say_how_old(store)
+        say_how_old(replica)
 
 
 def _read(
@@ -70,7 +71,7 @@ def _read(
             events, after = store.read_page(after)
         except EpochError as ended:
             if not accept:
-                raise
+                raise EventStoreError(f"{ended} Here: --accept") from None
             after = ended.accepted
             continue
         yield from ((event, after.epoch) for event in events)

@@ -45,8 +45,15 @@ def horizon(
         now = freshness(connection)
     if as_json:
         print_json(now)
-    else:
-        print_fields(msgspec.structs.asdict(now))
+        return
+    age = f"{now.age_seconds:,.1f} s" if now.age_seconds is not None else None
+    print_fields(
+        {
+            "server": "a replica" if now.is_replica else "the primary",
+            "complete_up_to": now.complete_up_to or "nobody has said so on the primary yet",
+            "age": age,
+        }
+    )
 
 
 @epochs_app.callback()
@@ -96,9 +103,7 @@ def begin(
     reason: Reason,
     above: Annotated[
         list[UUID] | None,
-        typer.Option(
-            metavar="ID", help="An id that is known elsewhere: new ones lie above. Can be repeated."
-        ),
+        typer.Option(metavar="ID", help="An id that is known elsewhere: new ones lie above. Repeatable."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -106,9 +111,7 @@ def begin(
     if kind not in {"restore", "promotion"}:
         raise typer.BadParameter(f"{kind!r} is neither restore nor promotion")
     with open_store() as store, store.connection() as connection:
-        _show(
-            begin_epoch(connection, kind, reason, max(above, default=None) if above else None, _me()), as_json
-        )
+        _show(begin_epoch(connection, kind, reason, max(above) if above else None, _me()), as_json)
 
 
 @epochs_app.command()

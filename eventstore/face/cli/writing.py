@@ -65,13 +65,13 @@ def show(
     """
     at_time, known_time = (None if text is None else parse_time(text) for text in (at, known))
     with open_store() as store:
+        replica = how_old(store)
         try:
             state = store.state(order_id, at_time, known_time, version)
         except UnknownVersionError as error:
             raise fail(str(error)) from None
         if state is None:
             raise fail(_why_there_is_none(order_id, store.stream(order_id)[:version], at_time, known_time))
-        replica = how_old(store)
     moments = {
         name: as_text(moment) if as_json else describe_time(moment, text)
         for name, moment, text in (("at", at_time, at), ("known", known_time, known))
