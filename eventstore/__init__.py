@@ -5,21 +5,11 @@
 >>> store.append(order_id, [eventstore.OrderPaid(amount="12.50", currency="EUR")], expected_version=1)
 """
 
-from eventstore.domain.events import (
-    Event,
-    OrderAmountCorrected,
-    OrderCancelled,
-    OrderCreated,
-    OrderDelivered,
-    OrderPaid,
-    OrderRefunded,
-    OrderShipped,
-    UndecodableEvent,
-    UnknownEvent,
-)
-from eventstore.domain.order import OrderState
-from eventstore.domain.recorded import RecordedEvent
+from typing import TYPE_CHECKING
+
+from eventstore.engine.state import UnfoldableEventError, UnknownVersionError
 from eventstore.face.store import Store, connect
+from eventstore.kernel.events import Event, UndecodableEvent, UnknownEvent
 from eventstore.log.append import Fact
 from eventstore.log.errors import (
     BusyError,
@@ -34,7 +24,22 @@ from eventstore.log.errors import (
     WatermarkError,
 )
 from eventstore.log.position import Position
-from eventstore.readmodels.state import UnfoldableEventError, UnknownVersionError
+from eventstore.orders.domain import DOMAIN
+from eventstore.orders.events import (
+    OrderAmountCorrected,
+    OrderCancelled,
+    OrderCreated,
+    OrderDelivered,
+    OrderPaid,
+    OrderRefunded,
+    OrderShipped,
+)
+from eventstore.orders.order import OrderState
+
+if TYPE_CHECKING:
+    from eventstore.kernel.recorded import RecordedEvent
+else:
+    RecordedEvent = DOMAIN.events.recorded_event  # whose `event` is one of the types above
 
 __all__ = [
     "BusyError",

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.load import ingest, ingest_landing
-from eventstore.readmodels.registry import PROJECTIONS
+from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from pipelines.metadata import count_by, lines_by_file, per_second, table, with_reasons
 from pipelines.projections import OWNERS, live_asset, replay_asset
@@ -41,9 +41,9 @@ def order_events(
     with store.connect() as connection:
         try:
             done = (
-                ingest(connection, [Path(path) for path in config.paths])
+                ingest(connection, DOMAIN.events, [Path(path) for path in config.paths])
                 if config.paths
-                else ingest_landing(connection, settings.landing())
+                else ingest_landing(connection, DOMAIN.events, settings.landing())
             )
         except InputFileError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
@@ -73,11 +73,12 @@ def order_events(
     )
 
 
-REPLAYS = {projection.name: replay_asset(projection, order_events) for projection in PROJECTIONS}
+REPLAYS = {projection.name: replay_asset(projection, order_events) for projection in DOMAIN.projections}
 LIVE = {
     projection.name: live_asset(projection, order_events, REPLAYS[projection.name])
-    for projection in PROJECTIONS
+    for projection in DOMAIN.projections
 }
-orders, orders_replay = LIVE["orders"], REPLAYS["orders"]
+orders = LIVE[DOMAIN.states.name]
+order_history = LIVE[DOMAIN.history.name]
 
 ALL = [order_events, *REPLAYS.values(), *LIVE.values()]

@@ -4,21 +4,20 @@ import time
 
 import dagster as dg
 
+from eventstore.engine.history.overlaps import overlaps as find_overlaps
 from eventstore.ingestion.files import NotRead, look, printable
 from eventstore.ingestion.landing import waiting
 from eventstore.ingestion.rejects import damaged_files
 from eventstore.log.clock import clock as read_clock
 from eventstore.log.connection import Connection
 from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
-from eventstore.readmodels.history_overlaps import overlaps as find_overlaps
-from eventstore.readmodels.registry import PROJECTIONS
+from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
-from pipelines.assets import LIVE, order_events, orders
+from pipelines.assets import order_events, order_history, orders
 from pipelines.metadata import ROWS, count_by, failed_files, with_reasons
 from pipelines.projection_checks import checks_of
 from pipelines.resources import EventStore
 
-order_history = LIVE["order_history"]
 _MAX_WAIT_S = 600
 _MAX_ODD_SHARE = 0.1
 _SHOWN = 5
@@ -194,7 +193,7 @@ ALL = [
     holders,
     clock,
     files_left,
-    *(check for projection in PROJECTIONS for check in checks_of(projection)),
+    *(check for projection in DOMAIN.projections for check in checks_of(projection)),
     anomalies,
     unknown_events,
     overlaps,

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 import eventstore
-from eventstore.ingestion.sample import write_sample
+from eventstore.engine.status import status
 from eventstore.log.connection import Connection
 from eventstore.log.errors import EventStoreError
-from eventstore.readmodels.projection import ORDERS
-from eventstore.readmodels.status import status
+from eventstore.orders.domain import DOMAIN
+from eventstore.orders.sample import write_sample
 from eventstore.server import settings
 from eventstore.server.errors import ServerError
 from pipelines.assets import IngestConfig
@@ -89,8 +89,8 @@ def _report(result: dg.ExecuteInProcessResult, connection: Connection) -> None:
         "rejected": "rejected",
     }
     by_status = "SELECT status, count(*) FROM orders GROUP BY status ORDER BY count(*) DESC"
-    now = status(connection)
-    orders = now.projections[ORDERS.name]
+    now = status(connection, DOMAIN)
+    orders = now.projections[DOMAIN.states.name]
     console.print(_table("Ingested", {name: ingested[key] for name, key in names.items()}))
     console.print(_table("Rejected lines by reason", now.rejects))
     console.print(_table("Orders by status", dict(connection.execute(by_status).fetchall())))

@@ -1,17 +1,13 @@
 """Assets behind `orders`: snapshots by business day, customers, daily metrics."""
 
-from collections.abc import Callable
 from datetime import date
 
 import dagster as dg
 
-from eventstore.log.connection import Connection
-from eventstore.readmodels.customers import refresh_customers
-from eventstore.readmodels.derived import Derived
-from eventstore.readmodels.metrics import refresh_daily_metrics
-from eventstore.readmodels.projection import ORDERS
-from eventstore.readmodels.snapshots import build_snapshots
-from pipelines.assets import order_events, orders
+from eventstore.engine.derived import Derived, refresh_derived
+from eventstore.engine.snapshots.build import build_snapshots
+from eventstore.orders.domain import DOMAIN
+from pipelines.assets import LIVE, order_events
 from pipelines.metadata import table, table_name
 from pipelines.partitions import days
 from pipelines.projections import OWNERS
@@ -26,7 +22,7 @@ from pipelines.resources import EventStore
     partitions_def=days,
     # One run for any range of days: a day is read from the log once, however many days are asked for.
     backfill_policy=dg.BackfillPolicy.single_run(),
-    code_version=ORDERS.fold_version,
+    code_version=DOMAIN.states.fold_version,
     pool="snapshots",
 )
 def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> None:
@@ -36,7 +32,9 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
     """
     keys = sorted(context.partition_keys)
     with store.connect() as connection:
-        done = build_snapshots(connection, date.fromisoformat(keys[0]), date.fromisoformat(keys[-1]))
+        done = build_snapshots(
+            connection, DOMAIN.states, date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
+        )
         context.log.info(
             f"{done.rows} snapshots written, {done.refreshed.orders} orders with late events folded again"
         )
@@ -52,46 +50,33 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
             )
 
 
-def _derived_asset(
-    name: str, description: str, refresh: Callable[[Connection], Derived]
-) -> dg.AssetsDefinition:
-    """A table that one statement computes from `orders` and the log."""
+def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
+    """A table that one statement computes from the rows of a projection."""
 
     @dg.asset(
-        name=name,
-        description=description,
+        name=derived.name,
+        description=derived.description,
         group_name="metrics",
         kinds={"python", "postgres"},
         owners=OWNERS,
-        deps=[orders],
+        deps=[LIVE[derived.source.name]],
         pool="metrics",
     )
-    def derived(context: dg.AssetExecutionContext, store: EventStore) -> dg.MaterializeResult[None]:
+    def asset(context: dg.AssetExecutionContext, store: EventStore) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
-            done = refresh(connection)
+            done = refresh_derived(connection, derived)
             context.log.info(f"{done.written} rows written, {done.gone} gone")
             return dg.MaterializeResult(
                 metadata={
                     "written": done.written,
                     "gone": done.gone,
                     "watermark": str(done.watermark),
-                    **table(connection, name),
+                    **table(connection, derived.name),
                 }
             )
 
-    return derived
+    return asset
 
 
-customers = _derived_asset(
-    "customers",
-    "Each customer's orders, lifetime value, first and last order; `customers_as_of(day)` for other days.",
-    refresh_customers,
-)
-daily_order_metrics = _derived_asset(
-    "daily_order_metrics",
-    "By business day and currency: orders created, paid, shipped, delivered, cancelled; revenue and refunds. "
-    "Late events correct past days.",
-    refresh_daily_metrics,
-)
-
-ALL = [order_snapshots, customers, daily_order_metrics]
+DERIVED = [_derived_asset(derived) for derived in DOMAIN.derived]
+ALL = [order_snapshots, *DERIVED]

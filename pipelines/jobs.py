@@ -4,11 +4,12 @@ from typing import Any
 
 import dagster as dg
 
+from eventstore.orders.domain import DOMAIN
 from pipelines import derived
 from pipelines.assets import LIVE, order_events, orders
 from pipelines.checks import overlaps
-from pipelines.ops import compare_with_replay, end_overdue_holders, promote_candidate
-from pipelines.projections import refresh_job, tags
+from pipelines.ops import compare_with_replay, end_overdue_holders
+from pipelines.projections import promote_job, refresh_job, tags
 
 _HOUR = 3600
 
@@ -44,8 +45,8 @@ ingest_and_refresh = dg.define_asset_job(
 
 refresh_metrics = dg.define_asset_job(
     "refresh_metrics",
-    selection=dg.AssetSelection.assets(derived.customers, derived.daily_order_metrics),
-    description="Bring customers and daily_order_metrics up to orders.",
+    selection=dg.AssetSelection.assets(*derived.DERIVED),
+    description=f"Bring {' and '.join(asset.key.path[-1] for asset in derived.DERIVED)} up to orders.",
     tags=tags(_HOUR),
     executor_def=dg.in_process_executor,
 )
@@ -58,10 +59,8 @@ snapshot_day = dg.define_asset_job(
 )
 
 
-@dg.job(tags=tags(_HOUR), executor_def=dg.in_process_executor)
-def promote_orders() -> None:
-    """Make a complete replay the live `orders`, after reading the check `preview` of `orders_replay`."""
-    promote_candidate()
+PROMOTIONS = {projection.name: promote_job(projection) for projection in DOMAIN.projections}
+promote_orders = PROMOTIONS[DOMAIN.states.name]
 
 
 @dg.job(tags=tags(6 * _HOUR), executor_def=dg.in_process_executor)
@@ -83,7 +82,7 @@ ALL: list[Any] = [
     refresh_metrics,
     snapshot_day,
     check_history,
-    promote_orders,
+    *PROMOTIONS.values(),
     integrity,
     end_holders,
 ]

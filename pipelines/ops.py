@@ -2,47 +2,18 @@
 
 import dagster as dg
 
+from eventstore.engine.candidate import candidate, discard
+from eventstore.engine.preview import preview
+from eventstore.engine.preview_report import as_markdown
+from eventstore.engine.projection import BUCKETS
+from eventstore.engine.replay import replay_bucket
 from eventstore.log.holders import end_holders, in_words, what, who
-from eventstore.readmodels.candidate import candidate, discard
-from eventstore.readmodels.preview import preview
-from eventstore.readmodels.preview_report import as_markdown
-from eventstore.readmodels.projection import BUCKETS, ORDERS
-from eventstore.readmodels.promote import promote
-from eventstore.readmodels.replay import replay_bucket
+from eventstore.orders.domain import DOMAIN
 from pipelines.assets import order_events
 from pipelines.checks import holders_result
 from pipelines.resources import EventStore
 
-
-@dg.op(pool="refresh")
-def promote_candidate(context: dg.OpExecutionContext, store: EventStore) -> None:
-    """Make a complete replay the live `orders`. Read the check `preview` of `orders_replay` first."""
-    with store.connect() as connection:
-        promoted = promote(connection, by_hand=True)
-        if promoted is None:
-            found = candidate(connection, ORDERS)
-            raise dg.Failure(
-                f"Nothing to promote: {found.buckets} of {BUCKETS} buckets stand by rules "
-                f"{ORDERS.fold_version}, {found.others} by others. Materialize all of orders_replay.",
-                allow_retries=False,
-            )
-    context.log.info(
-        f"promoted rules {promoted.fold_version}: {promoted.added} orders added, {promoted.changed} changed, "
-        f"{promoted.gone} gone"
-    )
-    context.log_event(
-        dg.AssetMaterialization(
-            "orders",
-            description="A person promoted a replay.",
-            metadata={
-                "added": promoted.added,
-                "changed": promoted.changed,
-                "gone": promoted.gone,
-                "fold_version": promoted.fold_version,
-                "watermark": str(promoted.watermark),
-            },
-        )
-    )
+_STATES = DOMAIN.states
 
 
 @dg.op
@@ -78,17 +49,17 @@ def compare_with_replay(context: dg.OpExecutionContext, store: EventStore) -> No
     Leaves a replay alone that waits for its promotion, and compares nothing while new rules wait for theirs.
     """
     with store.connect() as connection:
-        found = candidate(connection, ORDERS)
+        found = candidate(connection, _STATES)
         if found.buckets or found.others:
             context.log.info("A replay waits for its promotion: nothing compared.")
             return
         for bucket in range(BUCKETS):
-            replay_bucket(connection, bucket, held=True)
-        compared = preview(connection)
+            replay_bucket(connection, bucket, _STATES, held=True)
+        compared = preview(connection, _STATES)
         if compared is None:
             context.log.info("Another replay got in between: nothing compared.")
             return
-        discard(connection, ORDERS)
+        discard(connection, _STATES)
     context.add_output_metadata({"preview": dg.MetadataValue.md(as_markdown(compared))})
     if compared.live_version == compared.candidate_version and compared.differences:
         raise dg.Failure(

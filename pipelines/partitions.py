@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from eventstore.readmodels.projection import BUCKETS
+from eventstore.engine.projection import BUCKETS
 
 #: The buckets of the log, each order in one of them: a backfill over all is the full replay.
 buckets = dg.StaticPartitionsDefinition([f"{bucket:02d}" for bucket in range(BUCKETS)])

@@ -4,12 +4,11 @@ from typing import Any
 
 import dagster as dg
 
-from eventstore.readmodels.candidate import candidate
-from eventstore.readmodels.lag import lag_of
-from eventstore.readmodels.preview import preview as preview_promotion
-from eventstore.readmodels.preview_report import as_markdown
-from eventstore.readmodels.projection import BUCKETS, Projection
-from eventstore.readmodels.watermark import watermark
+from eventstore.engine.candidate import candidate
+from eventstore.engine.preview import preview as preview_promotion
+from eventstore.engine.preview_report import as_markdown
+from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.standing import lag_of, watermark
 from pipelines.resources import EventStore
 
 _MAX_LAG_S = 120
@@ -27,7 +26,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
     def lag(store: EventStore) -> dg.AssetCheckResult:
         """Warns when events have been waiting for minutes: usually an append that somebody left open."""
         with store.connect() as connection:
-            found = lag_of(connection, watermark(connection, projection))
+            found = lag_of(connection, watermark(connection, projection.name))
             holders = connection.execute(
                 "SELECT pid, role, application_name, open_since FROM horizon_holders() ORDER BY open_since"
             ).fetchall()
@@ -109,11 +108,12 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
                     passed=True,
                     description=f"{stands.buckets} of {BUCKETS} buckets stand; compared when all do.",
                 )
+        what = "orders" if len(projection.layout.key) == 1 else "rows"
         new_rules = found.live_version != found.candidate_version
         return dg.AssetCheckResult(
             passed=new_rules or not found.differences,
             description=(
-                f"{found.added} orders would be added, {found.changed} changed, {found.gone} gone "
+                f"{found.added} {what} would be added, {found.changed} changed, {found.gone} gone "
                 f"(rules {found.live_version} -> {found.candidate_version})."
             ),
             metadata={
@@ -123,4 +123,4 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    return [lag, fold_version, quarantined, *([preview] if projection.row_per_order else [])]
+    return [lag, fold_version, quarantined, preview]

@@ -5,10 +5,13 @@ from typing import Any
 
 import dagster as dg
 
-from eventstore.readmodels.projection import ORDERS, Projection
-from eventstore.readmodels.promote import promote, ready_to_promote
-from eventstore.readmodels.refresh import has_news, refresh
-from eventstore.readmodels.replay import replay_bucket
+from eventstore.engine.candidate import candidate
+from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.promote import promote, ready_to_promote
+from eventstore.engine.refresh import refresh
+from eventstore.engine.replay import replay_bucket
+from eventstore.engine.standing import has_news
+from eventstore.orders.domain import DOMAIN
 from pipelines.metadata import per_second, table, table_name
 from pipelines.partitions import buckets
 from pipelines.resources import EventStore
@@ -20,6 +23,11 @@ _HOUR = 3600
 def tags(max_runtime_s: int) -> dict[str, str]:
     """A run whose worker and code server died together stays "started" for ever without a maximum runtime."""
     return {"dagster/max_runtime": str(max_runtime_s), "dagster/max_retries": "3"}
+
+
+def _pool(projection: Projection[Any]) -> str:
+    """One run at a time writes the live table."""
+    return "refresh" if projection is DOMAIN.states else f"refresh_{projection.name}"
 
 
 def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.AssetsDefinition:
@@ -80,7 +88,7 @@ def live_asset(
         freshness_policy=dg.FreshnessPolicy.time_window(
             warn_window=timedelta(minutes=90), fail_window=timedelta(hours=3)
         ),
-        pool="refresh" if projection is ORDERS else f"refresh_{projection.name}",
+        pool=_pool(projection),
     )
     def live(context: dg.AssetExecutionContext, store: EventStore) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
@@ -127,6 +135,55 @@ def refresh_job(
     )
 
 
+def promote_job(projection: Projection[Any]) -> Any:
+    """`promote_<name>`: a person makes a complete replay the live table, after reading its preview."""
+
+    # The name of the step as runs of earlier releases know it.
+    step = "promote_candidate" if projection is DOMAIN.states else f"promote_{projection.name}_candidate"
+
+    @dg.op(name=step, pool=_pool(projection))
+    def promote_candidate(context: dg.OpExecutionContext, store: EventStore) -> None:
+        with store.connect() as connection:
+            promoted = promote(connection, projection, by_hand=True)
+            if promoted is None:
+                found = candidate(connection, projection)
+                raise dg.Failure(
+                    f"Nothing to promote: {found.buckets} of {BUCKETS} buckets stand by rules "
+                    f"{projection.fold_version}, {found.others} by others. Materialize all of "
+                    f"{projection.name}_replay.",
+                    allow_retries=False,
+                )
+        context.log.info(
+            f"promoted rules {promoted.fold_version}: {promoted.added} rows added, {promoted.changed} "
+            f"changed, {promoted.gone} gone"
+        )
+        context.log_event(
+            dg.AssetMaterialization(
+                projection.name,
+                description="A person promoted a replay.",
+                metadata={
+                    "added": promoted.added,
+                    "changed": promoted.changed,
+                    "gone": promoted.gone,
+                    "fold_version": promoted.fold_version,
+                    "watermark": str(promoted.watermark),
+                },
+            )
+        )
+
+    @dg.job(
+        name=f"promote_{projection.name}",
+        description=f"Make a complete replay the live `{projection.name}`, after reading the check `preview` "
+        f"of `{projection.name}_replay`.",
+        tags=tags(_HOUR),
+        executor_def=dg.in_process_executor,
+    )
+    def job() -> None:
+        promote_candidate()
+
+    return job
+
+
 def schedules(projection: Projection[Any], job: Any, often: str, cron: str) -> list[dg.ScheduleDefinition]:
     """The refresh by ``cron`` where there is something to do, and each hour whether or not there is."""
     name = projection.name
@@ -140,7 +197,7 @@ def schedules(projection: Projection[Any], job: Any, often: str, cron: str) -> l
     )
     def when_there_is_news(store: EventStore) -> dg.RunRequest | dg.SkipReason:
         with store.connect() as connection:
-            if has_news(connection, projection) or ready_to_promote(connection, projection):
+            if has_news(connection, projection.name) or ready_to_promote(connection, projection):
                 return dg.RunRequest()
         return dg.SkipReason(f"No event above the watermark of {name}, and no finished replay to promote.")
 

@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from eventstore.log.holders import overdue_holders
-from eventstore.readmodels.projection import ORDERS
-from eventstore.readmodels.registry import PROJECTIONS
+from eventstore.orders.domain import DOMAIN
 from pipelines import jobs
 from pipelines.projections import schedules
 from pipelines.resources import EventStore
@@ -19,12 +18,13 @@ integrity_every_night = dg.ScheduleDefinition(
     description="Replays the log beside `orders` and fails where the two differ.",
 )
 
-orders_every_minute, orders_every_hour = schedules(ORDERS, jobs.refresh_orders, "every_minute", "* * * * *")
+orders_every_minute, orders_every_hour = schedules(
+    DOMAIN.states, jobs.refresh_orders, "every_minute", "* * * * *"
+)
 
 _others = [
     schedule
-    for projection in PROJECTIONS
-    if projection is not ORDERS
+    for projection in DOMAIN.projections[1:]
     for schedule in schedules(
         projection, jobs.REFRESHES[projection.name], "every_five_minutes", "*/5 * * * *"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from eventstore.domain.recorded import RecordedEvent
+from eventstore.kernel.recorded import RecordedEvent
 
 _EXTENSION_NAME = re.compile("[a-z0-9]{1,40}")
 

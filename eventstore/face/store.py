@@ -6,15 +6,19 @@ from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self
 from uuid import UUID
 
 from psycopg_pool import ConnectionPool, PoolTimeout
+from typing_extensions import TypeVar
 
-from eventstore.domain.events import Event
-from eventstore.domain.order import OrderState
-from eventstore.domain.recorded import RecordedEvent
-from eventstore.domain.shown import shown
+from eventstore.engine.current import current
+from eventstore.engine.domain import Domain
+from eventstore.engine.state import state
+from eventstore.kernel.events import Event
+from eventstore.kernel.folding import FoldedState
+from eventstore.kernel.recorded import RecordedEvent
+from eventstore.kernel.shown import shown
 from eventstore.log import append as log_append
 from eventstore.log import feed
 from eventstore.log.append import Fact
@@ -26,23 +30,26 @@ from eventstore.log.feed import Page
 from eventstore.log.freshness import Freshness, freshness
 from eventstore.log.outages import outages_explained
 from eventstore.log.position import START, Position
-from eventstore.readmodels.current import current
-from eventstore.readmodels.state import state
+from eventstore.orders.domain import DOMAIN
+from eventstore.orders.order import OrderState
 from eventstore.server import settings
 from eventstore.server.databases import CONNECT_TIMEOUT_S
 from eventstore.server.settings import database_url
 from eventstore.server.urls import checked, without_password
 
+#: The states that the store tells of: of another domain than the shipped one, its own.
+S = TypeVar("S", bound=FoldedState, default=OrderState)
+
 #: What psycopg warns of arrives as an error too; a second time it would be lines on standard error.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
-class Store:
+class Store(Generic[S]):
     """An event store. Safe to share between threads; close it, or use it in a ``with`` block."""
 
-    def __init__(self, url: str | None, read_url: str | None = None) -> None:
+    def __init__(self, url: str | None, domain: Domain[S], read_url: str | None = None) -> None:
         """``url`` None: DATABASE_URL or the embedded PostgreSQL, when it is needed first."""
-        self._url, self.read_url = url, read_url
+        self._url, self.domain, self.read_url = url, domain, read_url
         self._primary: ConnectionPool | None = None
         self._replica = _pool(read_url) if read_url else None
         self._lock = Lock()
@@ -68,14 +75,18 @@ class Store:
         """
         several = [events] if isinstance(events, Event | Fact) else events
         with self.connection() as connection:
-            return list(log_append.append(connection, as_uuid(order_id), several, expected_version))
+            return list(
+                log_append.append(
+                    connection, as_uuid(order_id), several, expected_version, codec=self.domain.events
+                )
+            )
 
     def read(self, after: UUID | None = None, limit: int = 1000) -> list[RecordedEvent]:
         """The feed: up to ``limit`` events above the watermark ``after``, each exactly once, in the order of
         their ids. The id of the last one is the next watermark. Empty when there is nothing new.
         """
         with self.reading() as connection:
-            return feed.read(connection, after, limit)
+            return feed.read(connection, after, limit, codec=self.domain.events)
 
     def read_page(self, after: Position = START, limit: int = 1000) -> Page:
         """`read` for readers that keep their position elsewhere: up to ``limit`` events behind ``after``, and
@@ -85,7 +96,7 @@ class Store:
         ``after`` may not be in it; its ``accepted`` is the position to go on from.
         """
         with self.reading() as connection:
-            return feed.read_page(connection, after, limit)
+            return feed.read_page(connection, after, limit, codec=self.domain.events)
 
     def freshness(self) -> Freshness:
         """How old the answers to reads are: those of a replica are behind the primary."""
@@ -95,16 +106,15 @@ class Store:
     def stream(self, order_id: UUID | str) -> list[RecordedEvent]:
         """All events of an order in the order of their versions; empty for an order without events."""
         with self.reading() as connection:
-            return list(feed.stream(connection, as_uuid(order_id)))
+            return list(feed.stream(connection, as_uuid(order_id), codec=self.domain.events))
 
-    def current(self, order_id: UUID | str) -> OrderState | None:
+    def current(self, order_id: UUID | str) -> S | None:
         """The order's state now, including every append that has returned; None where it has no events.
 
         Where reads go to a replica, now is as old as that replica.
         """
         with self.reading() as connection:
-            now: OrderState | None = current(connection, as_uuid(order_id))
-            return now
+            return current(connection, self.domain.states, as_uuid(order_id))
 
     def state(
         self,
@@ -112,7 +122,7 @@ class Store:
         at: datetime | None = None,
         known: datetime | None = None,
         version: int | None = None,
-    ) -> OrderState | None:
+    ) -> S | None:
         """The order's state as it was ``at`` a business time, as it was ``known`` at a recorded time, up to a
         ``version``: exact, whichever of the three are given. Times without a zone are UTC.
 
@@ -120,7 +130,7 @@ class Store:
         it does not have, UnfoldableEventError where one of the events makes no sense to the rules.
         """
         with self.reading() as connection:
-            return state(connection, as_uuid(order_id), at, known, version)
+            return state(connection, self.domain.states, as_uuid(order_id), at, known, version)
 
     def subscribe(
         self, consumer: str, *, follow: bool = True, limit: int | None = None
@@ -132,7 +142,14 @@ class Store:
         same name, EpochError where the log was restored and nobody has accepted that for the consumer.
         """
         with self.connection() as connection, self._if_replica() as replica:
-            yield from subscribe(connection, consumer, follow=follow, limit=limit, replica=replica)
+            yield from subscribe(
+                connection,
+                consumer,
+                follow=follow,
+                limit=limit,
+                replica=replica,
+                codec=self.domain.events,
+            )
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -179,7 +196,7 @@ class Store:
         self.close()
 
 
-def connect(url: str | None = None, read_url: str | None = None) -> Store:
+def connect(url: str | None = None, read_url: str | None = None) -> Store[OrderState]:
     """Open the event store at ``url``; without one, at DATABASE_URL or on the embedded PostgreSQL, which is
     started if need be.
 
@@ -194,10 +211,10 @@ def connect(url: str | None = None, read_url: str | None = None) -> Store:
             _check(replica)
         except DatabaseUnavailableError as error:
             raise DatabaseUnavailableError(f"the replica to read from: {error}") from None
-        return Store(where, replica)
+        return Store(where, DOMAIN, replica)
     where = where or database_url()
     _check(where)
-    return Store(where)
+    return Store(where, DOMAIN)
 
 
 def _check(url: str) -> None:

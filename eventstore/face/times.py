@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, date, datetime
 
-from eventstore.domain.shown import shown
+from eventstore.kernel.shown import shown
 
 _BEGINS_LIKE_ISO = re.compile(r"\d{4}-?(\d|W)", re.ASCII)
 _UTC_BEHIND_A_TIME = re.compile(r"(?<=\d)\s*(UTC|GMT|Z)$")

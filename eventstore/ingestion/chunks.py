@@ -14,6 +14,7 @@ from eventstore.ingestion.landing import forget
 from eventstore.ingestion.lines import DamagedGzipError, Line, Source, read_lines
 from eventstore.ingestion.rejects import forget_damage, keep
 from eventstore.ingestion.staging import Numbered, Refused, Settled
+from eventstore.kernel.codec import Codec
 from eventstore.log.connection import Connection
 
 _UNSETTLED, _APPENDED, _DUPLICATE, _REFUSED = range(4)
@@ -64,6 +65,7 @@ class _Part(msgspec.Struct):
 class Chunk(msgspec.Struct):
     """Lines that go into one transaction, numbered from 0: parts of files, or files as a whole."""
 
+    codec: Codec
     parts: list[_Part] = []
     lines: list[Line] = []
     events: list[Numbered] = []
@@ -78,7 +80,7 @@ class Chunk(msgspec.Struct):
     def add(self, line: Line) -> None:
         number = self._number(line)
         try:
-            self.events.append((number, parse_line(line)))
+            self.events.append((number, parse_line(line, self.codec)))
         except RefusedError as error:
             self.refused.append(Refused(number, error.reason, error.detail))
 
@@ -168,6 +170,7 @@ class Chunk(msgspec.Struct):
 
 def chunks_of(
     files: Sequence[Reading],
+    codec: Codec,
     *,
     max_lines: int,
     max_bytes: int,
@@ -179,7 +182,7 @@ def chunks_of(
     ``settled_only``: one that is being written again since it was found is gone, for now.
     ``pulse`` is called before each read, also within endless lines; what it raises ends the file.
     """
-    chunk = Chunk()
+    chunk = Chunk(codec)
     for reading in files:
         chunk.begin_file(reading)
         try:
@@ -196,7 +199,7 @@ def chunks_of(
                         continue
                     chunk.parts[-1].position = file.tell()
                     yield chunk
-                    chunk = Chunk()
+                    chunk = Chunk(codec)
                     chunk.begin_file(reading)
                 chunk.parts[-1].position = file.tell()
             chunk.parts[-1].is_last = True

@@ -9,13 +9,11 @@ from uuid import UUID
 
 import msgspec
 
-from eventstore.domain.events import EVENT_TYPES
-from eventstore.domain.payload import PayloadError, check
-from eventstore.domain.recorded import to_ms
-from eventstore.domain.shown import shown
-from eventstore.domain.upcasters import UNMARKED_VERSION
 from eventstore.ingestion.limits import MAX_DEPTH, MAX_NUMBER, is_too_deep, long_number
 from eventstore.ingestion.lines import MAX_LINE, Line
+from eventstore.kernel.codec import UNMARKED_VERSION, Codec, PayloadError
+from eventstore.kernel.recorded import to_ms
+from eventstore.kernel.shown import shown
 
 #: Bytes of source and id together: both are in an index, whose entries PostgreSQL limits to 2,704 bytes.
 MAX_IDENTITY = 2000
@@ -70,14 +68,14 @@ class RefusedError(ValueError):
         self.detail = detail
 
 
-def parse_line(line: Line) -> StagedEvent:
+def parse_line(line: Line, codec: Codec) -> StagedEvent:
     """The event in a line of a file. Raises RefusedError where there is none for the log."""
     if line.size > MAX_LINE:
         raise RefusedError("too_long", f"{line.size} bytes, more than {MAX_LINE}")
-    return parse(line.raw.removeprefix(codecs.BOM_UTF8) if line.number == 1 else line.raw)
+    return parse(line.raw.removeprefix(codecs.BOM_UTF8) if line.number == 1 else line.raw, codec)
 
 
-def parse(line: bytes) -> StagedEvent:
+def parse(line: bytes, codec: Codec) -> StagedEvent:
     """The event that ``line``, a CloudEvent 1.0 in JSON, stands for.
 
     Raises RefusedError where it cannot be an event of the log.
@@ -85,7 +83,7 @@ def parse(line: bytes) -> StagedEvent:
     try:
         envelope, others = _decode(line)
     except msgspec.ValidationError as error:
-        return _with_leap_second(line, str(error))
+        return _with_leap_second(line, codec, str(error))
     if envelope.specversion != "1.0":
         raise RefusedError("not_an_event", f'specversion must be "1.0", found {shown(envelope.specversion)}')
     event_type, source, source_id = envelope.type, envelope.source, envelope.id
@@ -95,8 +93,8 @@ def parse(line: bytes) -> StagedEvent:
         length = len(source.encode()) + len(source_id.encode())
         if length > MAX_IDENTITY:
             raise RefusedError("not_an_event", f"source and id have {length} bytes, more than {MAX_IDENTITY}")
-    if event_type not in EVENT_TYPES:
-        raise RefusedError("unknown_type", f"{shown(event_type)}; known: {', '.join(EVENT_TYPES)}")
+    if event_type not in codec.types:
+        raise RefusedError("unknown_type", f"{shown(event_type)}; known: {', '.join(codec.types)}")
     if envelope.subject is None:
         raise RefusedError("bad_subject", "subject must be the id of the order, a UUID; it is missing")
     created_at = None if envelope.time is None else _ms(envelope.time)
@@ -110,7 +108,7 @@ def parse(line: bytes) -> StagedEvent:
     if not data:
         raise RefusedError("bad_payload", "data is missing")
     try:
-        check(event_type, data, version)
+        codec.check(event_type, data, version)
     except PayloadError as error:
         raise RefusedError("bad_payload", str(error)) from None
     metadata = msgspec.json.encode(others).decode() if others else "{}"
@@ -191,7 +189,7 @@ def _bad_time(given: str) -> RefusedError:
     return RefusedError("bad_time", f'{given} is not RFC 3339, such as "2026-03-03T12:00:00Z"')
 
 
-def _with_leap_second(line: bytes, problem: str) -> StagedEvent:
+def _with_leap_second(line: bytes, codec: Codec, problem: str) -> StagedEvent:
     """The event of a line that has a problem with its envelope, if that is only a leap second.
 
     RFC 3339 has the 60th second of some minutes, Python has not: it is the first of the next minute.
@@ -207,7 +205,7 @@ def _with_leap_second(line: bytes, problem: str) -> StagedEvent:
     earlier, found = _LEAP_SECOND.subn(rb"\1:59", time)
     if found:
         attributes["time"] = msgspec.Raw(earlier)
-        event = parse(msgspec.json.encode(attributes))
+        event = parse(msgspec.json.encode(attributes), codec)
         if event.created_at is not None and event.created_at + 1000 <= _LATEST:
             return msgspec.structs.replace(event, created_at=event.created_at + 1000)
     raise _bad_time(shown(time))

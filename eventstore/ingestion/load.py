@@ -24,6 +24,7 @@ from eventstore.ingestion.chunks import Chunk, FileIngested, Reading, chunks_of
 from eventstore.ingestion.files import Found, InputFileError, NotRead, expand, printable
 from eventstore.ingestion.landing import files_waiting
 from eventstore.ingestion.staging import Settled, append
+from eventstore.kernel.codec import Codec
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import is_outage
@@ -83,7 +84,11 @@ Report = Callable[[Progress], None]
 
 
 def ingest(
-    connection_or_url: Connection | str, paths: Sequence[Path], *, on_progress: Report | None = None
+    connection_or_url: Connection | str,
+    codec: Codec,
+    paths: Sequence[Path],
+    *,
+    on_progress: Report | None = None,
 ) -> Ingested:
     """Append the CloudEvents of ``paths``, files and folders, to the log.
 
@@ -93,14 +98,18 @@ def ingest(
     """
     started = time.monotonic()
     seen = expand(paths)
-    with _connection(connection_or_url) as connection, _Load(connection, on_progress) as load:
+    with _connection(connection_or_url) as connection, _Load(connection, codec, on_progress) as load:
         for group in _groups(seen.files):
             load.read(group)
     return load.result(seen.skipped, started)
 
 
 def ingest_landing(
-    connection_or_url: Connection | str, folder: Path, *, on_progress: Report | None = None
+    connection_or_url: Connection | str,
+    codec: Codec,
+    folder: Path,
+    *,
+    on_progress: Report | None = None,
 ) -> Ingested:
     """Append what waits in a landing folder and no other run has taken, up to `RUN_FILES` or `RUN_BYTES`.
 
@@ -110,7 +119,7 @@ def ingest_landing(
     started = time.monotonic()
     with _connection(connection_or_url) as connection:
         claim, skipped = landing.claim(connection, folder)
-        with _releasing(connection, claim), _Load(connection, on_progress, claim) as load:
+        with _releasing(connection, claim), _Load(connection, codec, on_progress, claim) as load:
             for group in _groups(claim.together):
                 if time.monotonic() < started + _RUN_S:
                     load.read(landing.begin(connection, claim, group), longest=_LONG_S)
@@ -124,9 +133,14 @@ class _Load:
     """Reads files, group by group, into the log."""
 
     def __init__(
-        self, connection: Connection, on_progress: Report | None, claim: landing.Claim | None = None
+        self,
+        connection: Connection,
+        codec: Codec,
+        on_progress: Report | None,
+        claim: landing.Claim | None = None,
     ) -> None:
-        self._connection, self._on_progress, self._claim = connection, on_progress, claim
+        self._connection, self._codec = connection, codec
+        self._on_progress, self._claim = on_progress, claim
         self._appender = ThreadPoolExecutor(1, "append")
         self._duplicates = True  # what we begin with may have been read before
         self._renewed = time.monotonic()
@@ -178,6 +192,7 @@ class _Load:
         """While the database works on one chunk, the next one is parsed."""
         chunks = chunks_of(
             group,
+            self._codec,
             max_lines=_CHUNK_LINES,
             max_bytes=_CHUNK_BYTES,
             settled_only=self._claim is not None,

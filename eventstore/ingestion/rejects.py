@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from eventstore.ingestion.cloudevent import RefusedError, parse_line
 from eventstore.ingestion.lines import Line
 from eventstore.ingestion.staging import Numbered, Refused, Settled, append
+from eventstore.kernel.codec import Codec
 from eventstore.log.connection import Connection
 
 #: Reasons that tell of a file, not of one line of it.
@@ -112,7 +113,7 @@ def damaged_files(connection: Connection, limit: int = 1000) -> list[tuple[str, 
     ).fetchall()
 
 
-def retry(connection: Connection) -> Retried:
+def retry(connection: Connection, codec: Codec) -> Retried:
     """Try all unresolved rejects again, as after a fix or with newer code.
 
     One that is appended now, or turns out to be in the log already, is resolved in the same transaction;
@@ -126,7 +127,7 @@ def retry(connection: Connection) -> Retried:
         refused: list[Refused] = []
         for number, (line, before) in batch.items():
             try:
-                events.append((number, parse_line(line)))
+                events.append((number, parse_line(line, codec)))
             except RefusedError as error:
                 now = Refused(number, error.reason, error.detail)
                 refused.append(before if before.reason in DAMAGED_FILE else now)

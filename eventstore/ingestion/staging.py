@@ -12,8 +12,8 @@ from psycopg.errors import (
 )
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from eventstore.domain.shown import shown
 from eventstore.ingestion.cloudevent import StagedEvent
+from eventstore.kernel.shown import shown
 from eventstore.log.connection import Connection
 
 #: What the database answers to an event that it does not take; the connection and the others are well.

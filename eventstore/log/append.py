@@ -11,17 +11,13 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
-from eventstore.domain.events import Event
-from eventstore.domain.payload import encode
-from eventstore.domain.recorded import RecordedEvent, to_ms
-from eventstore.domain.upcasters import PAYLOAD_VERSION, UNMARKED_VERSION
+from eventstore.kernel.codec import Codec
+from eventstore.kernel.events import Event
+from eventstore.kernel.recorded import RecordedEvent, to_ms
 from eventstore.log.connection import Connection
 from eventstore.log.epochs import needs_settling, settle_epoch
 from eventstore.log.errors import ConcurrencyError, InvalidEventError
-from eventstore.log.rows import COLUMNS, recorded_event
-
-#: Payloads say their version as soon as it is not the one that unmarked payloads have.
-_PAYLOAD_MARK = {} if PAYLOAD_VERSION == UNMARKED_VERSION else {"schema_version": PAYLOAD_VERSION}
+from eventstore.log.rows import COLUMNS, NO_TYPES, recorded_event
 
 _RECORD = f"SELECT {COLUMNS} FROM record_events(%s, %s, %s)"
 
@@ -47,6 +43,8 @@ def append(
     order_id: UUID,
     events: Iterable[Event | Fact],
     expected_version: int | None = None,
+    *,
+    codec: Codec,
 ) -> Sequence[RecordedEvent]:
     """Append ``events`` to an order, all or none, and return what stands recorded for each.
 
@@ -54,8 +52,8 @@ def append(
     Takes part in the transaction that is open on ``connection``, if there is one.
     Raises ConcurrencyError or InvalidEventError; nothing was appended then.
     """
-    payload = [_as_json(event if isinstance(event, Fact) else Fact(event)) for event in events]
-    return append_json(connection, order_id, payload, expected_version)
+    payload = [_as_json(codec, event if isinstance(event, Fact) else Fact(event)) for event in events]
+    return append_json(connection, order_id, payload, expected_version, codec=codec)
 
 
 def append_json(
@@ -63,6 +61,8 @@ def append_json(
     order_id: UUID,
     events: list[dict[str, Any]],
     expected_version: int | None = None,
+    *,
+    codec: Codec = NO_TYPES,
 ) -> Sequence[RecordedEvent]:
     """`append` for events that are JSON already, in the form that the SQL function takes."""
     # On its own the statement is a transaction: one round trip, where BEGIN and COMMIT would be two more.
@@ -80,21 +80,21 @@ def append_json(
             recorded = _record(connection, arguments)
     except psycopg.DatabaseError as error:
         raise _translated(error, order_id, expected_version) from None
-    return [recorded_event(row) for row in recorded]
+    return [recorded_event(row, codec) for row in recorded]
 
 
 def _record(connection: Connection, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     return connection.execute(_RECORD, arguments, binary=True).fetchall()  # binary: cheaper to read
 
 
-def _as_json(fact: Fact) -> dict[str, Any]:
+def _as_json(codec: Codec, fact: Fact) -> dict[str, Any]:
     return {
         "type": fact.event.type_name(),
-        "data": fact.details | encode(fact.event),
+        "data": fact.details | codec.encode(fact.event),
         "created_at": None if fact.at is None else to_ms(fact.at),
         "source": fact.source,
         "source_id": fact.source_id,
-        "metadata": _PAYLOAD_MARK | fact.metadata,
+        "metadata": codec.mark | fact.metadata,
     }
 
 

@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from eventstore.domain.recorded import RecordedEvent
+from eventstore.kernel.codec import Codec
+from eventstore.kernel.recorded import RecordedEvent
 from eventstore.log.connection import CONSUMER_LOCK, Connection
 from eventstore.log.epochs import check_position, current_epoch, epoch_error
 from eventstore.log.errors import (
@@ -23,6 +24,7 @@ from eventstore.log.errors import (
 from eventstore.log.feed import BEGINNING, publish_horizon, read
 from eventstore.log.outages import raised_by_a_function
 from eventstore.log.position import Position
+from eventstore.log.rows import NO_TYPES
 
 _PAGE = 1000
 _POLL_SECONDS = 0.5
@@ -117,6 +119,7 @@ def subscribe(
     follow: bool = True,
     limit: int | None = None,
     replica: Connection | None = None,
+    codec: Codec = NO_TYPES,
 ) -> Iterator[RecordedEvent]:
     """The feed from the consumer's watermark on; ``connection`` is its own while it lasts.
 
@@ -137,7 +140,8 @@ def subscribe(
         try:
             while limit != 0:
                 last_save = time.monotonic()
-                page = read(replica or connection, done, _PAGE if limit is None else min(_PAGE, limit))
+                most = _PAGE if limit is None else min(_PAGE, limit)
+                page = read(replica or connection, done, most, codec=codec)
                 for event in page:
                     yield event
                     done = event.id

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from eventstore.domain.recorded import RecordedEvent
+from eventstore.kernel.codec import Codec
+from eventstore.kernel.recorded import RecordedEvent
 from eventstore.log.connection import Connection
 from eventstore.log.epochs import check_position
 from eventstore.log.position import Position
-from eventstore.log.rows import COLUMNS, recorded_event
+from eventstore.log.rows import COLUMNS, NO_TYPES, recorded_event
 
 BEGINNING = UUID(int=0)
 
@@ -48,29 +49,36 @@ class Page(NamedTuple):
     position: Position
 
 
-def read_page(connection: Connection, after: Position, limit: int = 1000) -> Page:
+def read_page(connection: Connection, after: Position, limit: int = 1000, *, codec: Codec = NO_TYPES) -> Page:
     """Up to ``limit`` events behind ``after``, for readers that keep their position elsewhere.
 
     Raises EpochError where what the reader was given up to ``after`` may not be in this log.
     """
     epoch = check_position(connection, after)
-    events = read(connection, after.id, limit)
+    events = read(connection, after.id, limit, codec=codec)
     return Page(events, Position(epoch, events[-1].id if events else after.id))
 
 
-def read(connection: Connection, after: UUID | None = None, limit: int = 1000) -> list[RecordedEvent]:
-    """Up to ``limit`` events with ids above ``after``, lowest first; empty when there are none."""
+def read(
+    connection: Connection, after: UUID | None = None, limit: int = 1000, *, codec: Codec = NO_TYPES
+) -> list[RecordedEvent]:
+    """Up to ``limit`` events with ids above ``after``, lowest first; empty when there are none.
+
+    ``codec`` knows their types; without it each of them is an UnknownEvent.
+    """
     if not has_events_after(connection, after or BEGINNING):
         return []
     publish_horizon(connection)
     rows = connection.execute(f"SELECT {COLUMNS} FROM read_events(%s, %s)", (after, limit))
-    return [recorded_event(row) for row in rows]
+    return [recorded_event(row, codec) for row in rows]
 
 
-def stream(connection: Connection, order_id: UUID, after_version: int = 0) -> Iterator[RecordedEvent]:
-    """The events of one order above ``after_version``, in the order of their versions."""
+def stream(
+    connection: Connection, order_id: UUID, after_version: int = 0, *, codec: Codec = NO_TYPES
+) -> Iterator[RecordedEvent]:
+    """The events of one order above ``after_version``, in the order of their versions; ``codec`` as above."""
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM order_events WHERE order_id = %s AND version > %s ORDER BY version",
         (order_id, after_version),
     )
-    return (recorded_event(row) for row in rows)
+    return (recorded_event(row, codec) for row in rows)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from eventstore.domain.recorded import from_ms
+from eventstore.kernel.recorded import from_ms
 from eventstore.log.connection import Connection
 from eventstore.log.feed import publish_horizon
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from eventstore.domain.shown import printable
+from eventstore.kernel.shown import printable
 from eventstore.log.errors import BusyError, DatabaseUnavailableError, EventStoreError
 from eventstore.log.waiting import who_holds
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from eventstore.domain.shown import printable
+from eventstore.kernel.shown import printable
 from eventstore.log.connection import LOCK_TIMEOUT_S, Connection, open_connection
 from eventstore.log.errors import DatabaseUnavailableError
 

@@ -7,11 +7,12 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from uuid import uuid4
 
-from eventstore.domain.events import OrderPaid
-from eventstore.domain.recorded import from_ms
-from eventstore.log.append import Fact, append
+from eventstore.kernel.recorded import from_ms
+from eventstore.log.append import Fact
 from eventstore.log.connection import open_connection
+from eventstore.orders.events import OrderPaid
 from tests.benchmarks import pgbench, with_eventsourcing
+from tests.shipped import append
 
 #: Opens a connection and returns what a client does again and again.
 Client = Callable[[str], Callable[[], object]]

@@ -14,10 +14,9 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from eventstore.domain.folding import advance
-from eventstore.domain.recorded import FoldEvent, from_ms
-from eventstore.readmodels.projection import ORDERS
-from eventstore.readmodels.rows import column_list
+from eventstore.kernel.folding import advance
+from eventstore.kernel.recorded import from_ms
+from eventstore.orders.domain import ORDERS
 
 #: order, version, event type, payload as JSON, business time in ms
 Saved = tuple[UUID, int, str, str, int]
@@ -39,7 +38,7 @@ class OrdersView(PostgresTrackingRecorder):
     """Keeps the table ``orders`` by our rules, an event and its tracking record in one transaction."""
 
     def apply(self, event: OrderEvent, tracking: Tracking) -> None:
-        columns = column_list(ORDERS)
+        columns = sql.SQL(", ").join(map(sql.Identifier, ORDERS.columns))
         with self.datastore.transaction(commit=True) as cursor:
             cursor.execute(
                 sql.SQL("SELECT {} FROM orders WHERE order_id = %s").format(columns), (event.originator_id,)
@@ -48,7 +47,7 @@ class OrdersView(PostgresTrackingRecorder):
             if row := cursor.fetchone():
                 values = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
                 state = msgspec.structs.replace(state, **values)
-            recorded = FoldEvent(
+            recorded = ORDERS.events.fold_event(
                 UUID(int=tracking.notification_id),
                 event.originator_id,
                 event.originator_version,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from eventstore.log.connection import open_connection
 from eventstore.log.feed import horizon, publish_horizon
-from eventstore.readmodels.replay import replay_bucket
+from tests.shipped import replay_bucket
 
 #: What a fold needs of an event.
 _COLUMNS = "id, order_id, version, event_type, event_data, created_at, metadata ->> 'schema_version'"

@@ -6,17 +6,16 @@ from typing import Any
 from uuid import UUID
 
 import eventstore
-from eventstore.readmodels.metrics import refresh_daily_metrics
-from eventstore.readmodels.projection import BUCKETS
-from eventstore.readmodels.promote import promote
-from eventstore.readmodels.registry import PROJECTIONS
-from eventstore.readmodels.replay import replay_bucket
+from eventstore.engine.projection import BUCKETS
+from eventstore.orders.domain import DOMAIN
 from tests.chaos import naive
 from tests.chaos.findings import Findings
 from tests.chaos.naive import Event, Order
 from tests.chaos.plan import Plan
 from tests.chaos.rows import Beside, Row, as_time, differences, row_of, rows, streams
 from tests.chaos.stage import Connection
+from tests.shipped import promote_projection as promote
+from tests.shipped import refresh_daily_metrics, replay_bucket
 
 _LOG = "SELECT * FROM order_events ORDER BY order_id, created_at, version"
 _KEPT = "SELECT * FROM {} ORDER BY order_id, until_at, until_version"
@@ -143,7 +142,7 @@ class ModelCheck:
 
 def check_rebuild(connection: Connection, check: ModelCheck, findings: Findings) -> None:
     """Folded anew from the first event, every read model is what it was."""
-    for projection in PROJECTIONS:
+    for projection in DOMAIN.projections:
         for bucket in range(BUCKETS):
             replay_bucket(connection, bucket, projection)
         done = promote(connection, projection)

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import psycopg
 
-from eventstore.ingestion.load import ingest
 from tests.chaos.happenings import Event, as_cloudevent, happening, order_named, sent_line
 from tests.chaos.stage import Player, Stage
+from tests.shipped import ingest
 
 _CONTENTION = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 

@@ -4,16 +4,19 @@ import time
 from datetime import date, timedelta
 from typing import Any
 
-from eventstore.readmodels.customers import refresh_customers
-from eventstore.readmodels.metrics import refresh_daily_metrics
-from eventstore.readmodels.projection import BUCKETS, Projection
-from eventstore.readmodels.promote import promote
-from eventstore.readmodels.refresh import refresh
-from eventstore.readmodels.registry import PROJECTIONS
-from eventstore.readmodels.replay import replay_bucket
-from eventstore.readmodels.snapshots import build_snapshots, refresh_stale
+from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.orders.domain import DOMAIN
 from tests.chaos.happenings import DAYS
 from tests.chaos.stage import Connection, Player
+from tests.shipped import (
+    build_snapshots,
+    refresh,
+    refresh_customers,
+    refresh_daily_metrics,
+    refresh_stale,
+    replay_bucket,
+)
+from tests.shipped import promote_projection as promote
 
 _FIRST_DAY = date(2026, 3, 1)
 
@@ -32,7 +35,7 @@ class Worker(Player):
 
 class Refresher(Worker):
     def work(self) -> None:
-        for projection in PROJECTIONS:
+        for projection in DOMAIN.projections:
             refresh(self.connection, projection)
             self.done(f"refresh {projection.name}")
 
@@ -41,7 +44,7 @@ class Replayer(Worker):
     """Bucket by bucket, in any order, some of them twice; then promotes, now and then too early."""
 
     def work(self) -> None:
-        projection = self.chance.choice(PROJECTIONS)
+        projection = self.chance.choice(DOMAIN.projections)
         for bucket in self.chance.sample(range(BUCKETS), BUCKETS):
             if not self.running or self.stage.is_calm:
                 return
@@ -79,7 +82,7 @@ class Deriver(Worker):
 
 def refresh_everything(connection: Connection) -> None:
     """What the schedules would do within minutes."""
-    for projection in PROJECTIONS:
+    for projection in DOMAIN.projections:
         refresh(connection, projection)
     refresh_stale(connection)
     refresh_customers(connection)

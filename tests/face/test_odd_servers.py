@@ -14,22 +14,24 @@ from psycopg import sql
 
 import eventstore
 from eventstore import Fact, OrderCreated, OrderPaid, OrderShipped
-from eventstore.ingestion.load import ingest
+from eventstore.engine.projection import BUCKETS
 from eventstore.ingestion.rejects import list_rejects
-from eventstore.log.append import append
 from eventstore.log.connection import Connection
 from eventstore.log.schema import migrate
-from eventstore.readmodels.customers import refresh_customers
-from eventstore.readmodels.forensics import learned
-from eventstore.readmodels.metrics import refresh_daily_metrics
-from eventstore.readmodels.projection import BUCKETS
-from eventstore.readmodels.promote import promote
-from eventstore.readmodels.refresh import refresh
-from eventstore.readmodels.registry import PROJECTIONS
-from eventstore.readmodels.replay import replay_bucket
-from eventstore.readmodels.snapshots import build_snapshots
-from eventstore.readmodels.status import status
+from eventstore.orders.domain import DOMAIN
 from eventstore.server.urls import database_name, with_database
+from tests.shipped import (
+    append,
+    build_snapshots,
+    history_of,
+    ingest,
+    refresh,
+    refresh_customers,
+    refresh_daily_metrics,
+    replay_bucket,
+    status,
+)
+from tests.shipped import promote_projection as promote
 
 #: Settings that change what statements mean, or end them.
 ODD = {
@@ -110,13 +112,13 @@ def work_through(url: str, folder: Path) -> None:
                 "SELECT order_id, day, status FROM order_snapshots WHERE day = '2026-03-03' ORDER BY order_id"
             ).fetchall() == [(FIRST, date(2026, 3, 3), "Paid"), (SECOND, date(2026, 3, 3), "Created")]
             assert connection.execute("SELECT count(*) FROM customers").fetchone() == (2,)
-            for projection in PROJECTIONS:
+            for projection in DOMAIN.projections:
                 for bucket in range(BUCKETS):
                     replay_bucket(connection, bucket, projection)
                 promoted = promote(connection, projection, by_hand=True)
                 assert promoted is not None
                 assert (promoted.added, promoted.changed, promoted.gone) == (0, 0, 0)
-            assert [entry.event.version for entry in learned(connection, FIRST)] == [1, 2, 3]
+            assert [entry.event.version for entry in history_of(connection, FIRST)] == [1, 2, 3]
             now = status(connection)
             assert (now.events, now.rejects) == (4, {"not_json": 1})
             assert now.projections["orders"].lag_events == 0
@@ -158,7 +160,7 @@ def see_what_a_session_shows(connection: Connection) -> None:
 
 
 def bring_up_to_date(connection: Connection) -> None:
-    for projection in PROJECTIONS:
+    for projection in DOMAIN.projections:
         refresh(connection, projection)
     build_snapshots(connection, date(2026, 3, 3), date(2026, 3, 3))
     refresh_customers(connection)

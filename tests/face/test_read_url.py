@@ -9,12 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 
 import eventstore
+from eventstore.engine.refresh import refresh
 from eventstore.log.connection import open_connection
 from eventstore.log.epochs import current_epoch
 from eventstore.log.feed import publish_horizon
-from eventstore.readmodels.history import HISTORY
-from eventstore.readmodels.projection import ORDERS
-from eventstore.readmodels.refresh import refresh
+from eventstore.orders.domain import DOMAIN
 from tests.log.standbys import Server, caught_up, primary_server, standby_of
 from tests.robustness.everything import run
 
@@ -32,8 +31,8 @@ def servers() -> Iterator[tuple[Server, Server]]:
                 if number % 2:
                     store.append(order, eventstore.OrderPaid(amount=Decimal(9), currency="EUR"))
         with primary.connect() as there, standby.connect() as here:
-            refresh(there, ORDERS)
-            refresh(there, HISTORY)
+            for projection in DOMAIN.projections:
+                refresh(there, projection)
             there.execute("UPDATE scanned_horizon SET noted_at = '-infinity'")
             publish_horizon(there)
             caught_up(there, here)

@@ -10,7 +10,7 @@ import pytest
 
 import eventstore
 from eventstore import Fact, OrderCancelled, OrderCreated, OrderPaid, OrderShipped, Store
-from eventstore.domain.payload import PayloadError
+from eventstore.kernel.codec import PayloadError
 
 CUSTOMER = UUID(int=7)
 CREATED = OrderCreated(customer_id=CUSTOMER, amount=Decimal("12.50"), currency="EUR")

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from eventstore.ingestion.load import Ingested, ingest
+from eventstore.ingestion.load import Ingested
+from tests.shipped import ingest
 
 
 @pytest.fixture

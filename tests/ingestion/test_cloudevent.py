@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.ingestion.cloudevent import RefusedError, parse
+from eventstore.ingestion.cloudevent import RefusedError
 from eventstore.ingestion.limits import MAX_DEPTH
+from tests.shipped import parse
 
 Make = Callable[..., bytes]
 NOON = int(datetime(2026, 3, 3, 12, tzinfo=UTC).timestamp()) * 1000

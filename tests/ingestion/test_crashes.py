@@ -16,7 +16,8 @@ import msgspec
 import psycopg
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from eventstore.ingestion.load import Ingested, ingest
+from eventstore.ingestion.load import Ingested
+from tests.shipped import ingest
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]
@@ -26,8 +27,9 @@ import resource, sys
 from pathlib import Path
 import msgspec
 from eventstore.ingestion import load
+from eventstore.orders.events import EVENTS
 load._CHUNK_LINES = int(sys.argv[3])
-done = load.ingest(sys.argv[1], [Path(sys.argv[2])])
+done = load.ingest(sys.argv[1], EVENTS, [Path(sys.argv[2])])
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(msgspec.json.encode([done, memory]).decode())
 """

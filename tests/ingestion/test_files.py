@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from eventstore.ingestion.files import expand
-from eventstore.ingestion.load import files_waiting, ingest
+from eventstore.ingestion.load import files_waiting
+from tests.shipped import ingest
 
 Connection = psycopg.Connection[Any]
 

@@ -18,12 +18,12 @@ import psycopg
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from eventstore.ingestion import chunks, landing, lines, load
-from eventstore.ingestion.cloudevent import parse_line
+from eventstore.ingestion import chunks, cloudevent, landing, lines, load
 from eventstore.ingestion.files import MAX_PATH, InputFileError, look, printable
 from eventstore.ingestion.lines import Line
-from eventstore.ingestion.load import ingest, ingest_landing
 from eventstore.ingestion.staging import Settled
+from eventstore.kernel.codec import Codec
+from tests.shipped import EVENTS, ingest, ingest_landing
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]
@@ -72,10 +72,10 @@ def claims_lapse(connection: Connection) -> None:
 def breaks(monkeypatch: pytest.MonkeyPatch, event_type: bytes, error: Exception) -> Iterator[None]:
     """To parse a line with this in it raises an error that nobody foresaw."""
 
-    def parse(line: Line) -> Any:
+    def parse(line: Line, codec: Codec) -> Any:
         if event_type in line.raw:
             raise error
-        return parse_line(line)
+        return cloudevent.parse_line(line, codec)
 
     with monkeypatch.context() as patch:
         patch.setattr(chunks, "parse_line", parse)
@@ -180,7 +180,7 @@ def test_a_file_that_became_a_link_out_of_the_folder_after_the_look_is_not_read(
     claim, _ = landing.claim(connection, folder)
     path.unlink()
     path.symlink_to(tmp_path / "outside.ndjson")
-    with load._Load(connection, None, claim) as reading:
+    with load._Load(connection, EVENTS, None, claim) as reading:
         reading.read(landing.begin(connection, claim, claim.together))
     done = reading.result([], 0)
     assert [file.file for file in done.files] == [str(folder / "b.ndjson")]
@@ -197,7 +197,7 @@ def test_files_that_vanish_or_change_after_the_look_stop_nothing_and_count_for_n
     gone.unlink()
     written.write_bytes(event() + b"\n" + event()[:50])  # just now
     drop("other", event() + b"\n" + event(), ns=2 * 10**18).rename(renamed)
-    with load._Load(connection, None, claim) as reading:
+    with load._Load(connection, EVENTS, None, claim) as reading:
         reading.read(landing.begin(connection, claim, claim.together))
     done = reading.result([], 0)
     assert [Path(file.file).name for file in done.files] == ["good.ndjson", "renamed.ndjson"]
@@ -384,7 +384,7 @@ def test_a_gzip_bomb_is_read_to_a_bound_with_flat_memory_and_not_again(
     drop("good.ndjson")
     script = (
         "import resource, sys\nfrom pathlib import Path\n"
-        "from eventstore.ingestion.load import ingest_landing\n"
+        "from tests.shipped import ingest_landing\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "done = ingest_landing(sys.argv[1], Path(sys.argv[2]))\n"
         "print(done.appended, len(done.files), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
@@ -405,12 +405,12 @@ KILLED_BY_A_FILE = """
 import os, signal, sys
 from pathlib import Path
 from eventstore.ingestion import chunks
-from eventstore.ingestion.load import ingest_landing
+from tests.shipped import ingest_landing
 parse = chunks.parse_line
-def deadly(line):
+def deadly(line, codec):
     if b"KILLS" in line.raw:
         os.kill(os.getpid(), signal.SIGKILL)
-    return parse(line)
+    return parse(line, codec)
 chunks.parse_line = deadly
 done = ingest_landing(sys.argv[1], Path(sys.argv[2]))
 print(len(done.files))
@@ -483,7 +483,7 @@ def test_a_file_is_not_recorded_by_a_transaction_that_was_rolled_back(
 
 
 def test_a_settled_transaction_that_was_tried_again_counts_once(connection: Connection, event: Make) -> None:
-    chunk = chunks.Chunk()
+    chunk = chunks.Chunk(EVENTS)
     for number in range(4):
         chunk.lines.append(Line(number + 1, b"x", 1))
     whole, first = Settled([0, 1, 2, 3], [], []), Settled([0, 1], [], [])

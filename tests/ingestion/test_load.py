@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from eventstore.ingestion import load
 from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.lines import MAX_LINE
-from eventstore.ingestion.load import Ingested, Progress, ingest
-from eventstore.log.feed import read
+from eventstore.ingestion.load import Ingested, Progress
+from tests.shipped import ingest, read
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]

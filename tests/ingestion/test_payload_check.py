@@ -9,14 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventstore.domain.payload import PayloadError, check
+from eventstore.kernel.codec import PayloadError
+from eventstore.orders.events import EVENTS
 
 Connection = psycopg.Connection[Any]
 
 
 def passes(event_type: str, payload: dict[str, Any], version: int) -> bool:
     try:
-        check(event_type, json.dumps(payload).encode(), version)
+        EVENTS.check(event_type, json.dumps(payload).encode(), version)
     except PayloadError:
         return False
     return True
@@ -70,9 +71,9 @@ def test_any_amount_passes_where_the_table_takes_it(connection: Connection, amou
 )
 def test_of_a_key_given_twice_the_last_one_counts_as_in_jsonb(connection: Connection, data: bytes) -> None:
     with pytest.raises(PayloadError):
-        check("OrderPaid", data)
+        EVENTS.check("OrderPaid", data)
     turned = b'{"amount":5,' + data[1:-1].rpartition(b",")[0] + b"}"
-    check("OrderPaid", turned)
+    EVENTS.check("OrderPaid", turned)
     row = connection.execute("SELECT %s::jsonb ->> 'amount'", (turned.decode(),)).fetchone()
     assert row == ("1.00",)
 
@@ -83,4 +84,4 @@ def test_of_a_key_given_twice_the_last_one_counts_as_in_jsonb(connection: Connec
 )
 def test_what_is_no_readable_json_object_is_a_payload_error(data: bytes) -> None:
     with pytest.raises(PayloadError, match=r"^OrderShipped: "):
-        check("OrderShipped", data)
+        EVENTS.check("OrderShipped", data)

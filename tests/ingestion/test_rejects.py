@@ -8,11 +8,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from eventstore.domain import events, payload
-from eventstore.ingestion import cloudevent, rejects
+from eventstore.ingestion import rejects
 from eventstore.ingestion.lines import MAX_LINE
 from eventstore.ingestion.load import Ingested
-from eventstore.ingestion.rejects import Retried, count_by_reason, list_rejects, retry
+from eventstore.ingestion.rejects import Retried, count_by_reason, list_rejects
+from eventstore.kernel.codec import Codec, PayloadError
+from eventstore.kernel.events import Event
+from eventstore.orders.events import EVENTS
+from tests.shipped import retry
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]
@@ -52,11 +55,10 @@ def test_after_a_fix_a_retry_appends_and_resolves_what_now_passes(
     ingest_bytes(b"\n".join([returned, b"nonsense", event(subject=order, id="p")]))
     assert counts(retry(connection)) == (2, 0, 0, 2)
 
-    class OrderReturned(events.Event, frozen=True, kw_only=True):
+    class OrderReturned(Event, frozen=True, kw_only=True):
         """The fix: code that knows the type."""
 
-    monkeypatch.setitem(events.EVENT_TYPES, "OrderReturned", OrderReturned)
-    done = retry(connection)
+    done = rejects.retry(connection, Codec([*EVENTS.types.values(), OrderReturned]))
     assert counts(done) == (2, 1, 0, 1)
     assert done.rejects_by_reason == {"not_json": 1}
     recorded = "SELECT source_id, version, event_type FROM order_events ORDER BY version"
@@ -73,7 +75,7 @@ def test_a_reject_that_is_in_the_log_meanwhile_is_resolved_as_a_duplicate(
 ) -> None:
     line = event()
     with monkeypatch.context() as older_code:
-        older_code.delitem(events.EVENT_TYPES, "OrderPaid")
+        older_code.delitem(EVENTS.types, "OrderPaid")
         assert ingest_bytes(line, "a.ndjson").rejects_by_reason == {"unknown_type": 1}
     assert ingest_bytes(line, "b.ndjson").appended == 1
     assert counts(retry(connection)) == (1, 0, 1, 0)
@@ -84,7 +86,7 @@ def test_a_retry_keeps_the_newest_reason(
     connection: Connection, event: Make, ingest_bytes: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older_code:
-        older_code.delitem(events.EVENT_TYPES, "OrderPaid")
+        older_code.delitem(EVENTS.types, "OrderPaid")
         ingest_bytes(event(data={"amount": "one"}))
     assert count_by_reason(connection) == {"unknown_type": 1}
     retry(connection)
@@ -96,7 +98,7 @@ def test_what_was_resolved_stays_resolved_when_the_file_comes_again(
 ) -> None:
     line = event()
     with monkeypatch.context() as older_code:
-        older_code.delitem(events.EVENT_TYPES, "OrderPaid")
+        older_code.delitem(EVENTS.types, "OrderPaid")
         ingest_bytes(line)
     retry(connection)
     assert ingest_bytes(line).duplicates == 1
@@ -119,7 +121,7 @@ def test_the_first_line_of_a_file_is_retried_without_its_byte_order_mark(
     connection: Connection, event: Make, ingest_bytes: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older_code:
-        older_code.delitem(events.EVENT_TYPES, "OrderPaid")
+        older_code.delitem(EVENTS.types, "OrderPaid")
         ingest_bytes(b"\xef\xbb\xbf" + event())
     assert counts(retry(connection)) == (1, 1, 0, 0)
 
@@ -129,7 +131,7 @@ def test_many_rejects_are_retried_batch_by_batch_in_the_order_of_their_lines(
 ) -> None:
     order = uuid4()
     with monkeypatch.context() as older_code:
-        older_code.delitem(events.EVENT_TYPES, "OrderPaid")
+        older_code.delitem(EVENTS.types, "OrderPaid")
         ingest_bytes(b"\n".join(event(subject=order, id=str(n)) for n in range(25)))
     monkeypatch.setattr(rejects, "_BATCH_LINES", 10)
     assert counts(retry(connection)) == (25, 25, 0, 0)
@@ -154,9 +156,9 @@ def test_details_that_a_text_of_postgresql_cannot_hold_are_stored_readably(
     connection: Connection, ingest_bytes: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise payload.PayloadError("a \0 and \ud800 and " + "x" * 10_000)
+        raise PayloadError("a \0 and \ud800 and " + "x" * 10_000)
 
-    monkeypatch.setattr(cloudevent, "check", fail)
+    monkeypatch.setattr(EVENTS, "check", fail)
     line = (
         b'{"specversion":"1.0","id":"1","source":"/s","type":"OrderPaid",'
         b'"subject":"2e7a8482-f6fb-0975-6ca5-0c10d7bfc047","data":{}}'

@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 
-from eventstore.domain.order import fold
-from eventstore.domain.recorded import FoldEvent
 from eventstore.ingestion.files import expand
-from eventstore.ingestion.load import ingest
-from eventstore.ingestion.sample import write_sample
+from eventstore.kernel.recorded import FoldEvent
+from eventstore.orders.order import fold
+from eventstore.orders.sample import write_sample
+from tests.shipped import EVENTS, ingest
 
 Connection = psycopg.Connection[Any]
 DAY = date(2026, 3, 3)
@@ -57,7 +57,7 @@ def test_a_demo_of_3000_orders_has_all_that_goes_wrong_and_a_second_run_appends_
     ).fetchall()
     events: dict[Any, list[FoldEvent]] = {}
     for row in rows:
-        events.setdefault(row[1], []).append(FoldEvent(*row))
+        events.setdefault(row[1], []).append(EVENTS.fold_event(*row))
     assert len(events) == 3000
     states = [fold(order, found) for order, found in events.items()]
     assert {state.status for state in states} == {"Created", "Paid", "Shipped", "Delivered", "Cancelled"}

@@ -15,11 +15,10 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.ingestion import load
 from eventstore.ingestion.landing import files_waiting
-from eventstore.ingestion.load import ingest
-from eventstore.ingestion.rejects import retry as retry_rejects
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
-from eventstore.log.feed import read
+from tests.shipped import ingest, read
+from tests.shipped import retry as retry_rejects
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]

@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from eventstore.engine.standing import lag_of
 from eventstore.log.append import append_json
 from eventstore.log.clock import clock
 from eventstore.log.feed import BEGINNING, has_events_after, publish_horizon
-from eventstore.readmodels.lag import lag_of
-from eventstore.readmodels.status import status
+from tests.shipped import status
 
 Connection = psycopg.Connection[Any]
 PAID = {"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}

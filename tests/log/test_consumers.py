@@ -12,9 +12,7 @@ import pytest
 import eventstore
 from eventstore import Store
 from eventstore.log.append import append_json
-from eventstore.readmodels.current import current
-from eventstore.readmodels.refresh import refresh
-from eventstore.readmodels.status import status
+from tests.shipped import current, refresh, status
 
 PAID = {"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}
 

@@ -24,11 +24,10 @@ from eventstore.log.holders import (
 )
 from eventstore.log.schema import migrate
 from eventstore.log.settings import SettingError, change_setting, settings
-from eventstore.readmodels.projection import ORDERS
-from eventstore.readmodels.refresh import refresh
-from eventstore.readmodels.replay import replay_bucket
+from eventstore.orders.domain import ORDERS
 from eventstore.server import embedded
 from tests.log.sessions import drop_logins, is_alive, make_login, until_blocked
+from tests.shipped import refresh, replay_bucket
 
 Connection = psycopg.Connection[Any]
 PAID = Jsonb([{"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}])

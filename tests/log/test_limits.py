@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from eventstore.ingestion.cloudevent import RefusedError, parse
+from eventstore.ingestion.cloudevent import RefusedError
 from eventstore.log.append import append_json
 from eventstore.log.errors import InvalidEventError
+from tests.shipped import parse
 
 Connection = psycopg.Connection[Any]
 

@@ -19,8 +19,7 @@ import eventstore
 from eventstore import OrderShipped
 from eventstore.log import pooler
 from eventstore.log.schema import migrate
-from eventstore.readmodels.refresh import refresh
-from eventstore.readmodels.replay import replay_bucket
+from tests.shipped import refresh, replay_bucket
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 

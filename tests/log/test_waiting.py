@@ -10,7 +10,7 @@ import eventstore
 from eventstore import BusyError, OrderShipped, Store
 from eventstore.log import connection as settings
 from eventstore.log.waiting import holders
-from eventstore.readmodels.refresh import refresh
+from tests.shipped import refresh
 
 Raw = psycopg.Connection[Any]
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from eventstore.readmodels.projection import ORDERS
+from eventstore.orders.domain import ORDERS
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
 

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 
 from eventstore.log.append import append_json
-from eventstore.readmodels.promote import set_promotion_policy
-from eventstore.readmodels.refresh import refresh
+from tests.shipped import refresh, set_promotion_policy
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 Connection = psycopg.Connection[Any]

@@ -16,8 +16,8 @@ import psycopg
 
 import eventstore
 from eventstore.face.cli import main
-from eventstore.readmodels.snapshots import build_snapshots, stale_days
 from tests.robustness.naive import CURRENCY, Given, Outcome, lifetime_values, naive, revenue_by_day
+from tests.shipped import build_snapshots, stale_days
 
 PROJECTIONS = ("orders", "order_history")
 #: Control characters but the tab, line ends, and marks that turn the direction of text.

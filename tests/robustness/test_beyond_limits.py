@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from eventstore.readmodels.refresh import refresh
 from tests.robustness.everything import done, run, run_everything
 from tests.robustness.naive import Given
 from tests.robustness.senders import append, append_good, writer
 from tests.robustness.strategies import TYPES
+from tests.shipped import refresh
 
 CREATED, PAID = Given("OrderCreated", 1000, "5.00"), Given("OrderPaid", 2000, "3.00")
 ELSEWHERE = [CREATED._replace(currency="EUR"), PAID._replace(currency="EUR")]

@@ -4,11 +4,10 @@ import sys
 
 import psycopg
 
-from eventstore.domain.payload import PayloadError
 from eventstore.face.cli import (
     consumers,
     following,
-    forensics,
+    history,
     ingesting,
     operating,
     projecting,
@@ -20,6 +19,7 @@ from eventstore.face.cli.app import app
 from eventstore.face.cli.output import any_character, close_output, complain
 from eventstore.face.times import UnreadableTimeError
 from eventstore.ingestion.files import InputFileError
+from eventstore.kernel.codec import PayloadError
 from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import refusal
 from eventstore.server.errors import ServerError
@@ -28,7 +28,7 @@ __all__ = [
     "app",
     "consumers",
     "following",
-    "forensics",
+    "history",
     "ingesting",
     "main",
     "operating",

@@ -1,7 +1,5 @@
 """The command-line application and what its commands share."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 from uuid import UUID
 
@@ -34,10 +32,8 @@ def _order_id(text: str) -> UUID:
 OrderId = Annotated[UUID, typer.Argument(parser=_order_id, metavar="ORDER_ID", help="The order, a UUID.")]
 
 
-@contextmanager
-def open_store() -> Iterator[Store]:
-    with connect() as store:
-        yield store
+#: The store that the commands work on, with the domain of orders.
+open_store = connect
 
 
 def how_old(store: Store) -> Freshness | None:

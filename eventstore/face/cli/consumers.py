@@ -8,10 +8,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from eventstore.domain.recorded import to_ms
+from eventstore.engine.status import consumer_status
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import console, in_one_line, print_fields, print_json
 from eventstore.face.times import UnreadableTimeError, as_text, parse_time
+from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import Connection
 from eventstore.log.consumers import (
     accept_epoch,
@@ -21,7 +22,6 @@ from eventstore.log.consumers import (
 )
 from eventstore.log.consumers import consumers as list_consumers
 from eventstore.log.feed import BEGINNING, horizon, publish_horizon
-from eventstore.readmodels.status import consumer_status
 
 consumers_app = typer.Typer(
     help="List the named followers of the log; put one somewhere else; forget one.",

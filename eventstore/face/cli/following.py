@@ -9,15 +9,16 @@ from uuid import UUID
 
 import typer
 
-from eventstore.domain.recorded import RecordedEvent
 from eventstore.face.cli.app import Json, app, fail, how_old, open_store, say_how_old
 from eventstore.face.cli.output import print_json
 from eventstore.face.cloudevents import as_cloudevent
 from eventstore.face.store import Store
+from eventstore.kernel.recorded import RecordedEvent
 from eventstore.log.consumers import accept_epoch
 from eventstore.log.epochs import current_epoch
 from eventstore.log.errors import EpochError, EventStoreError
 from eventstore.log.position import START, Position
+from eventstore.orders.order import OrderState
 
 _POLL_SECONDS = 0.5
 
@@ -60,7 +61,7 @@ def tail(
 
 
 def _read(
-    store: Store, start: Position | UUID, follow: bool, accept: bool
+    store: Store[OrderState], start: Position | UUID, follow: bool, accept: bool
 ) -> Iterator[tuple[RecordedEvent, int]]:
     if isinstance(start, UUID):  # nobody has kept the epoch: the log is believed
         with store.reading() as connection:

@@ -44,7 +44,7 @@ def ingest(
                 task, description=printable(now.path.name), total=now.size, completed=now.position
             )
 
-        done = load.ingest(connection, paths, on_progress=report)
+        done = load.ingest(connection, store.domain.events, paths, on_progress=report)
     not_read = [*done.failed, *done.skipped]
     counts: dict[str, object] = {
         "read": done.read,
@@ -112,7 +112,7 @@ def rejects(
 def retry_rejects(as_json: Json = False) -> None:
     """Try again to append what was rejected, for example after an upgrade that knows a new event type."""
     with open_store() as store, store.connection() as connection:
-        done = retry(connection)
+        done = retry(connection, store.domain.events)
     print_json(done) if as_json else print_fields(
         {
             "read": done.read,

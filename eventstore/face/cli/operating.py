@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import typer
 
+from eventstore.engine.status import status as read_status
 from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import in_one_line, print_fields, print_json
 from eventstore.log.holders import who
 from eventstore.log.schema import migrate
-from eventstore.readmodels.status import status as read_status
 from eventstore.server import embedded
 from eventstore.server.databases import ensure_database
 from eventstore.server.settings import database_url, home, landing, made
@@ -36,7 +36,7 @@ def init(as_json: Json = False) -> None:
 def status(as_json: Json = False) -> None:
     """Show the log, its clock, who holds what back, the lag of each follower, the rejects, and what to do."""
     with open_store() as store, store.connection() as connection:
-        now = read_status(connection)
+        now = read_status(connection, store.domain)
     if as_json:
         print_json(now)
         return

@@ -14,8 +14,8 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
-from eventstore.domain.payload import with_room
-from eventstore.domain.shown import printable
+from eventstore.kernel.room import with_room
+from eventstore.kernel.shown import printable
 
 _ANY_WIDTH = 100_000
 

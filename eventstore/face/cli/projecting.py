@@ -1,6 +1,5 @@
 """refresh, replay, promote, rollback: from the log to the read models."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -8,38 +7,35 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from eventstore.domain.folding import Folding
+from eventstore.engine.candidate import candidate
+from eventstore.engine.derived import refresh_derived
+from eventstore.engine.preview import SAMPLE, Difference, Preview
+from eventstore.engine.preview import preview as preview_promotion
+from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.promote import Promoted, promotion_policy, set_promotion_policy
+from eventstore.engine.promote import promote as promote_candidate
+from eventstore.engine.refresh import refresh as refresh_projection
+from eventstore.engine.replay import replay_bucket
+from eventstore.engine.snapshots.build import refresh_stale
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import console, print_fields, print_json, progress_console
+from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
-from eventstore.readmodels.candidate import candidate
-from eventstore.readmodels.customers import refresh_customers
-from eventstore.readmodels.metrics import refresh_daily_metrics
-from eventstore.readmodels.preview import SAMPLE, Preview
-from eventstore.readmodels.preview import preview as preview_promotion
-from eventstore.readmodels.projection import BUCKETS, ORDERS, Projection
-from eventstore.readmodels.promote import Promoted, promotion_policy, set_promotion_policy
-from eventstore.readmodels.promote import promote as promote_candidate
-from eventstore.readmodels.refresh import refresh as refresh_projection
-from eventstore.readmodels.registry import PROJECTIONS, projection_named
-from eventstore.readmodels.replay import replay_bucket
-from eventstore.readmodels.snapshots import refresh_stale
+from eventstore.orders.domain import DOMAIN
 
 ProjectionName = Annotated[str, typer.Argument(metavar="[PROJECTION]", help="Which projection.")]
-_DERIVED: dict[str, Callable[[Connection], Any]] = {
-    "order_snapshots": refresh_stale,
-    "customers": refresh_customers,
-    "daily_order_metrics": refresh_daily_metrics,
-}
 
 
 @app.command()
 def refresh(as_json: Json = False) -> None:
     """Fold new events into orders and the other projections, and into what is made from them."""
     with open_store() as store, store.connection() as connection:
-        results = {projection.name: refresh_projection(connection, projection) for projection in PROJECTIONS}
-        derived = {name: bring_up_to_date(connection) for name, bring_up_to_date in _DERIVED.items()}
-    orders = results[ORDERS.name]
+        results = {
+            projection.name: refresh_projection(connection, projection) for projection in DOMAIN.projections
+        }
+        derived: dict[str, msgspec.Struct] = {"order_snapshots": refresh_stale(connection, DOMAIN.states)}
+        derived |= {each.name: refresh_derived(connection, each) for each in DOMAIN.derived}
+    orders = results[DOMAIN.states.name]
     if as_json:
         print_json(msgspec.structs.asdict(orders) | {"projections": results | derived})
         return
@@ -60,7 +56,7 @@ def refresh(as_json: Json = False) -> None:
 
 @app.command()
 def replay(
-    name: ProjectionName = ORDERS.name,
+    name: ProjectionName = DOMAIN.states.name,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what the replay would change; promote nothing.")
     ] = False,
@@ -71,8 +67,6 @@ def replay(
 ) -> None:
     """Fold the whole log again and put the result in the place of the live table, in one step."""
     projection = _projection(name)
-    if preview and not projection.row_per_order:
-        raise fail(f"{name} has no preview: it has several rows per order")
     with open_store() as store, store.connection() as connection:
         replayed = _replay(connection, projection, projection.current, held=preview, quiet=as_json)
         if preview:
@@ -88,18 +82,17 @@ def replay(
 
 
 @app.command()
-def promote(name: ProjectionName = ORDERS.name, as_json: Json = False) -> None:
+def promote(name: ProjectionName = DOMAIN.states.name, as_json: Json = False) -> None:
     """Make a complete replay, for example of `replay --preview`, the live table."""
     projection = _projection(name)
     with open_store() as store, store.connection() as connection:
         promoted = promote_candidate(connection, projection, by_hand=True)
         if promoted is None:
             found = candidate(connection, projection)
-            preview = " --preview" if projection.row_per_order else ""
             raise fail(
                 f"nothing to promote: {found.buckets} of {BUCKETS} buckets stand by rules "
                 f"{projection.fold_version}, {found.others} by others; "
-                f"run `eventstore replay{_argument(projection)}{preview}`",
+                f"run `eventstore replay{_argument(projection)} --preview`",
                 1,
             )
     print_json(promoted) if as_json else print_fields(_difference(promoted))
@@ -108,7 +101,7 @@ def promote(name: ProjectionName = ORDERS.name, as_json: Json = False) -> None:
 @app.command()
 def promotion(
     policy: Annotated[str | None, typer.Argument(metavar="[auto|manual]", help="The new policy.")] = None,
-    name: ProjectionName = ORDERS.name,
+    name: ProjectionName = DOMAIN.states.name,
     as_json: Json = False,
 ) -> None:
     """Show or set who promotes a complete replay: the next refresh (auto) or a person (manual)."""
@@ -116,7 +109,7 @@ def promotion(
     with open_store() as store, store.connection() as connection:
         if policy is not None:
             try:
-                set_promotion_policy(connection, policy, projection)
+                set_promotion_policy(connection, projection, policy)
             except ValueError as error:
                 raise fail(str(error)) from None
         now = {"promotion": promotion_policy(connection, projection)}
@@ -124,7 +117,7 @@ def promotion(
 
 
 @app.command()
-def rollback(name: ProjectionName = ORDERS.name, as_json: Json = False) -> None:
+def rollback(name: ProjectionName = DOMAIN.states.name, as_json: Json = False) -> None:
     """Replay by the rules before the current ones and promote that."""
     projection = _projection(name)
     if len(projection.foldings) < 2:
@@ -144,14 +137,14 @@ def rollback(name: ProjectionName = ORDERS.name, as_json: Json = False) -> None:
 
 def _projection(name: str) -> Projection[Any]:
     try:
-        return projection_named(name)
+        return DOMAIN.projection(name)
     except ValueError as error:
         raise fail(str(error)) from None
 
 
 def _argument(projection: Projection[Any]) -> str:
     """What follows the command that means this projection."""
-    return "" if projection is ORDERS else f" {projection.name}"
+    return "" if projection is DOMAIN.states else f" {projection.name}"
 
 
 def _replay(
@@ -190,10 +183,11 @@ def _difference(promoted: Promoted | None) -> dict[str, Any]:
 
 
 def _print_preview(found: Preview, projection: Projection[Any]) -> None:
+    rows = "orders" if len(projection.layout.key) == 1 else "rows"
     print_fields(
         {
             "rules": f"{found.live_version} -> {found.candidate_version}",
-            "orders": found.orders,
+            rows: found.orders,
             "added": found.added,
             "gone": found.gone,
             "changed": found.changed,
@@ -203,7 +197,7 @@ def _print_preview(found: Preview, projection: Projection[Any]) -> None:
     if not found.differences:
         console.print("No differences.")
         return
-    columns = Table("column", "orders that change", box=None, pad_edge=False)
+    columns = Table("column", f"{rows} that change", box=None, pad_edge=False)
     for column, count in found.columns.items():
         columns.add_row(column, f"{count:,}")
     totals = Table("total", "currency", "before", "after", box=None, pad_edge=False)
@@ -212,11 +206,20 @@ def _print_preview(found: Preview, projection: Projection[Any]) -> None:
             totals.add_row(total.column, total.currency or "", f"{total.before:,}", f"{total.after:,}")
     pairs = Table("order", "before", "after", box=None, pad_edge=False)
     for pair in found.sample:
-        pairs.add_row(str(pair.order_id), _values(pair.before), _values(pair.after))
+        pairs.add_row(_which(pair), _values(pair.before), _values(pair.after))
     for table in (columns, totals, pairs):
         if table.row_count:
             console.print(table, markup=False)
     console.print(f"Nothing is promoted yet: `eventstore promote{_argument(projection)}` does.")
+
+
+def _which(pair: Difference) -> str:
+    return "\n".join(
+        [
+            str(pair.order_id),
+            *(f"{column} {value:%Y-%m-%d %H:%M:%S.%f}" for column, value in pair.which.items()),
+        ]
+    )
 
 
 def _values(values: dict[str, Any] | None) -> str:

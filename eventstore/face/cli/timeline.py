@@ -11,10 +11,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from eventstore.domain.forensics import Change, Learned
-from eventstore.domain.recorded import RecordedEvent
+from eventstore.engine.event_history import Difference
 from eventstore.face.cli.output import console
-from eventstore.readmodels.forensics import Difference
+from eventstore.kernel.event_history import Change, HistoryEntry
+from eventstore.kernel.recorded import RecordedEvent
 
 _WIDE = 130
 
@@ -24,7 +24,7 @@ class _Mark(NamedTuple):
     style: str
 
 
-def print_timeline(entries: Sequence[Learned]) -> None:
+def print_timeline(entries: Sequence[HistoryEntry]) -> None:
     if not console.is_terminal:
         _print_lines(
             ("VERSION", "HAPPENED", "RECORDED", "TYPE", "MARKS", "BY", "CHANGES"), map(_line, entries)
@@ -67,7 +67,7 @@ def _print_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _line(entry: Learned) -> tuple[str, ...]:
+def _line(entry: HistoryEntry) -> tuple[str, ...]:
     event = entry.event
     return (
         str(event.version),
@@ -80,7 +80,7 @@ def _line(entry: Learned) -> tuple[str, ...]:
     )
 
 
-def _table(entries: Iterable[Learned]) -> Table:
+def _table(entries: Iterable[HistoryEntry]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("happened (UTC)", no_wrap=True)
@@ -104,7 +104,7 @@ def _table(entries: Iterable[Learned]) -> Table:
     return table
 
 
-def _print_block(entry: Learned) -> None:
+def _print_block(entry: HistoryEntry) -> None:
     event = entry.event
     head = Text(f"#{event.version} ", style="dim")
     head.append(_plain(event.event_type), style="bold not dim")
@@ -119,7 +119,7 @@ def _print_block(entry: Learned) -> None:
         console.print(Text(f"   by {by}", style="dim"))
 
 
-def _marks(entry: Learned) -> list[_Mark]:
+def _marks(entry: HistoryEntry) -> list[_Mark]:
     marks = [_Mark(f"late by {_span(entry.late_by)}", "yellow")] if entry.late_by else []
     marks += [_Mark(name, "red") for name in entry.anomalies]
     marks += [_Mark(f"no longer {name}", "green") for name in entry.resolved]
@@ -131,7 +131,7 @@ def _marks(entry: Learned) -> list[_Mark]:
     return marks
 
 
-def _changes(entry: Learned, arrow: str) -> list[str]:
+def _changes(entry: HistoryEntry, arrow: str) -> list[str]:
     """Each field that changed, from what to what; but for lifecycle times that are just the event's own."""
     return [
         f"{field} {_value(change.before)} {arrow} {_value(change.after)}"

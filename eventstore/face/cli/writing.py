@@ -7,13 +7,13 @@ from uuid import UUID
 import msgspec
 import typer
 
-from eventstore.domain.payload import check
-from eventstore.domain.recorded import RecordedEvent, to_ms
+from eventstore.engine.state import UnknownVersionError
 from eventstore.face.cli.app import Json, OrderId, app, fail, how_old, open_store
 from eventstore.face.cli.output import print_fields, print_json
 from eventstore.face.times import as_text, describe_time, parse_time
+from eventstore.kernel.recorded import RecordedEvent, to_ms
 from eventstore.log.append import append_json
-from eventstore.readmodels.state import UnknownVersionError
+from eventstore.orders.domain import DOMAIN
 
 
 @app.command()
@@ -28,14 +28,14 @@ def append(
     as_json: Json = False,
 ) -> None:
     """Append one event to an order."""
-    check(event_type, data.encode(errors="surrogateescape"))
+    DOMAIN.events.check(event_type, data.encode(errors="surrogateescape"))
     event = {
         "type": event_type,
         "data": msgspec.json.decode(data),
         "created_at": None if at is None else to_ms(parse_time(at)),
     }
     with open_store() as store, store.connection() as connection:
-        (recorded,) = append_json(connection, order_id, [event], expected_version)
+        (recorded,) = append_json(connection, order_id, [event], expected_version, codec=store.domain.events)
     result = {
         "order_id": recorded.order_id,
         "id": recorded.id,

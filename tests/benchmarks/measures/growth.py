@@ -8,11 +8,10 @@ from statistics import median
 from uuid import UUID
 
 from eventstore.log.connection import open_connection
-from eventstore.readmodels.current import current
-from eventstore.readmodels.state import state
 from tests.benchmarks import pgbench
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row
+from tests.shipped import current, state
 
 _SAMPLES = 200
 

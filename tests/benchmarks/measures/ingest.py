@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from eventstore.ingestion.load import ingest as ingest_files
-from eventstore.ingestion.sample import write_sample
 from eventstore.log.connection import open_connection
+from eventstore.orders.sample import write_sample
 from tests.benchmarks import with_eventsourcing
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row
+from tests.shipped import ingest as ingest_files
 
 _COLUMNS = "id, order_id, version, event_type, event_data, created_at, source, source_id, metadata"
 _BLOCK = 1 << 20

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from eventstore.readmodels.projection import BUCKETS
+from eventstore.engine.projection import BUCKETS
 from tests.benchmarks.bench import Bench, processes
 from tests.benchmarks.rows import Row, alternate
 from tests.benchmarks.workers import replay

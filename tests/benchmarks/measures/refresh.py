@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from statistics import median
 
 from eventstore.log.connection import open_connection
-from eventstore.readmodels.refresh import refresh as refresh_orders
 from tests.benchmarks.bench import Bench, Log, processes
 from tests.benchmarks.rows import Row
 from tests.benchmarks.workers import replay
+from tests.shipped import refresh as refresh_orders
 
 
 def refresh(bench: Bench) -> Iterator[Row]:

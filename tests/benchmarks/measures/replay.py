@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from statistics import median
 
+from eventstore.engine.projection import BUCKETS
 from eventstore.log.connection import open_connection
-from eventstore.readmodels.projection import BUCKETS
 from tests.benchmarks import with_eventsourcing
 from tests.benchmarks.bench import Bench, Log, processes
 from tests.benchmarks.rows import Row

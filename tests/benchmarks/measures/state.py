@@ -6,12 +6,12 @@ from datetime import datetime
 from statistics import median
 from uuid import UUID, uuid4
 
-from eventstore.domain.recorded import from_ms
+from eventstore.kernel.recorded import from_ms
 from eventstore.log.connection import Connection, open_connection
-from eventstore.readmodels.snapshots import refresh_stale
-from eventstore.readmodels.state import state as state_at
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row, alternate
+from tests.shipped import refresh_stale
+from tests.shipped import state as state_at
 
 _SHORT = 10
 _CALLS = 20

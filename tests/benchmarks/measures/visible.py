@@ -13,11 +13,11 @@ from uuid import UUID, uuid4
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from eventstore.domain.events import OrderPaid
-from eventstore.log.append import append
 from eventstore.log.connection import Connection, open_connection
+from eventstore.orders.events import OrderPaid
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row, percentile
+from tests.shipped import append
 
 _APPEND_EVERY_S = 5
 _LONGEST_S = 150

@@ -1,0 +1,71 @@
+"""The candidate of a replay: which buckets of it stand, and how it is caught up with the log."""
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import sql
+
+from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.reading import events_between
+from eventstore.kernel.folding import Folding
+from eventstore.log.connection import Connection
+
+_CHUNK = 20_000
+
+
+class Candidate(NamedTuple):
+    buckets: int  #: that stand, folded by the rules asked for
+    others: int  #: that stand, folded by other rules
+    watermarks: list[UUID]
+    held: bool  #: whether a bucket was replayed for a preview
+
+    @property
+    def complete(self) -> bool:
+        return self.buckets == BUCKETS
+
+
+def candidate(
+    connection: Connection, projection: Projection[Any], folding: Folding | None = None, *, lock: bool = False
+) -> Candidate:
+    """What stands of the candidate by ``folding``, by default the current rules.
+
+    With ``lock`` the buckets stay as they are until the transaction ends, and one that is being replayed at
+    this moment does not count as standing.
+    """
+    version = (folding or projection.current).version
+    rows = connection.execute(
+        "SELECT fold_version, watermark, held FROM replay_buckets WHERE projection = %s"
+        + (" FOR UPDATE SKIP LOCKED" if lock else ""),
+        (projection.name,),
+    ).fetchall()
+    mine = [row for row in rows if row[0] == version]
+    return Candidate(
+        buckets=len(mine),
+        others=len(rows) - len(mine),
+        watermarks=[row[1] for row in mine],
+        held=any(row[2] for row in mine),
+    )
+
+
+def catch_up(
+    connection: Connection, projection: Projection[Any], folding: Folding, after: UUID, until: UUID
+) -> int:
+    """Fold into the candidate what its buckets have not seen up to ``until``; returns the events read."""
+    target = projection.target(projection.candidate, folding)
+    events = 0
+    while chunk := events_between(connection, projection.events, after, until, _CHUNK):
+        projection.layout.fold_into(connection, target, chunk)
+        after = chunk[-1].id
+        events += len(chunk)
+    connection.execute(
+        "UPDATE replay_buckets SET watermark = %s WHERE projection = %s", (until, projection.name)
+    )
+    return events
+
+
+def discard(connection: Connection, projection: Projection[Any]) -> None:
+    """Throw the candidate away."""
+    with connection.transaction():
+        connection.execute("DELETE FROM replay_buckets WHERE projection = %s", (projection.name,))
+        connection.execute("DELETE FROM quarantine WHERE projection = %s", (projection.candidate,))
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(projection.candidate)))

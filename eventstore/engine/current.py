@@ -1,0 +1,49 @@
+"""The state of one order, exact at the moment of the call, whatever the refresh schedule does."""
+
+from typing import Any
+from uuid import UUID
+
+from eventstore.engine.projection import Projection
+from eventstore.engine.reading import FOLD_JSON, events_in
+from eventstore.engine.row_per_order import read_states
+from eventstore.engine.state import folded_or_raise
+from eventstore.kernel.folding import S
+from eventstore.kernel.recorded import FoldEvent, fold_order, to_ms
+from eventstore.log.connection import Connection
+
+
+def current(connection: Connection, projection: Projection[S], order_id: UUID) -> S | None:
+    """The projected row plus the events above its version, by the rules of the table.
+
+    None for an order without events. Raises UnfoldableEventError where one of them makes no sense.
+    """
+    table_version, is_set_aside = _standing(connection, projection, order_id)
+    folding = projection.folding(table_version)
+    state = read_states(connection, projection, projection.name, [order_id]).get(order_id)
+    if state is None or folding is None or state.fold_version is not None or is_set_aside:
+        state = projection.initial(order_id)
+    tail = _events_above(connection, projection, order_id, state.version)
+    if state.version and any(event.created_at < to_ms(state.last_event_at) for event in tail):
+        state = projection.initial(order_id)
+        tail = _events_above(connection, projection, order_id, 0)
+    found: S | None = folded_or_raise(folding or projection.current, state, sorted(tail, key=fold_order))
+    return found
+
+
+def _standing(connection: Connection, projection: Projection[Any], order_id: UUID) -> tuple[str, bool]:
+    """The rules of the table, and whether the order's row holds only what precedes an event that fails."""
+    row = connection.execute(
+        "SELECT fold_version, EXISTS (SELECT FROM quarantine WHERE projection = name AND order_id = %s) "
+        "FROM projections WHERE name = %s",
+        (order_id, projection.name),
+    ).fetchone()
+    return (row[0], row[1]) if row else (projection.fold_version, False)
+
+
+def _events_above(
+    connection: Connection, projection: Projection[Any], order_id: UUID, version: int
+) -> list[FoldEvent]:
+    rows = connection.execute(
+        f"SELECT {FOLD_JSON} FROM order_events WHERE order_id = %s AND version > %s", (order_id, version)
+    )
+    return events_in(projection.events, rows)

@@ -1,0 +1,38 @@
+"""What the engine is handed: event types, and what is to become of them."""
+
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from eventstore.engine.derived import Derived
+from eventstore.engine.projection import Projection
+from eventstore.kernel.codec import Codec
+from eventstore.kernel.folding import S
+from eventstore.kernel.shown import shown
+
+
+@dataclass(frozen=True)
+class Domain(Generic[S]):
+    """A business whose events the store keeps.
+
+    Questions about the past, and snapshots, are about ``states``, whose table is `orders`; ``history`` is the
+    projection of the same states that `orders_as_of()` reads.
+    """
+
+    events: Codec
+    states: Projection[S]
+    history: Projection[S]
+    others: tuple[Projection[Any], ...] = ()
+    derived: tuple[Derived, ...] = ()
+
+    @property
+    def projections(self) -> tuple[Projection[Any], ...]:
+        """Every projection there is: all of them are refreshed, replayed and shown alike."""
+        return (self.states, self.history, *self.others)
+
+    def projection(self, name: str) -> Projection[Any]:
+        """Raises ValueError, naming those that exist."""
+        for projection in self.projections:
+            if projection.name == name:
+                return projection
+        known = ", ".join(projection.name for projection in self.projections)
+        raise ValueError(f"there is no projection {shown(name)}; there are {known}")

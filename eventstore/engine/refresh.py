@@ -1,0 +1,84 @@
+"""Refresh a projection: fold the events between its watermark and the horizon."""
+
+import time
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from eventstore.engine.fold import refold
+from eventstore.engine.healing import orders_to_heal
+from eventstore.engine.projection import Projection, Target
+from eventstore.engine.reading import events_between
+from eventstore.engine.standing import Lag, Standing, advance, has_news, lag_of, lock, register, watermark
+from eventstore.log.connection import Connection
+from eventstore.log.feed import horizon, publish_horizon
+
+_CHUNK = 20_000
+
+
+class Refreshed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a refresh did."""
+
+    events: int  #: events folded
+    rows: int  #: rows written
+    refolded: int  #: orders folded from their first event, because of late events
+    watermark: UUID
+    lag: Lag  #: what is left, for example events of appends that are still open
+    seconds: float
+
+
+def refresh(connection: Connection, projection: Projection[Any]) -> Refreshed:
+    """Fold everything that was committed before the call; cost follows the number of new events.
+
+    Commits chunk by chunk, rows and watermark together. Of two refreshes at once the second waits its turn
+    and finds less to do.
+    """
+    started = time.monotonic()
+    register(connection, projection.name, projection.fold_version)
+    events = 0
+    rows = refolded = _heal(connection, projection)
+    if has_news(connection, projection.name):
+        publish_horizon(connection)
+        until = horizon(connection)
+        while True:
+            with connection.transaction():
+                standing = lock(connection, projection.name)
+                chunk = events_between(connection, projection.events, standing.watermark, until, _CHUNK)
+                if chunk:
+                    target = live(projection, standing)
+                    folded = projection.layout.fold_into(connection, target, chunk)
+                    advance(connection, projection.name, chunk[-1].id)
+                    events, rows = events + len(chunk), rows + folded.rows
+                    refolded += folded.refolded
+            if len(chunk) < _CHUNK:
+                break
+    return Refreshed(
+        events=events,
+        rows=rows,
+        refolded=refolded,
+        watermark=(reached := watermark(connection, projection.name)),
+        lag=lag_of(connection, reached),
+        seconds=time.monotonic() - started,
+    )
+
+
+def live(projection: Projection[Any], standing: Standing) -> Target:
+    """The live table, to be folded by its own rules for as long as this code has them.
+
+    New rules take over at promotion, for all rows at once. Where the code has lost the table's rules, an
+    order with a new event is folded again by the current ones and its row says so in ``fold_version``.
+    """
+    folding = projection.folding(standing.fold_version) or projection.current
+    mark = None if folding.version == standing.fold_version else folding.version
+    return projection.target(projection.name, folding, mark)
+
+
+def _heal(connection: Connection, projection: Projection[Any]) -> int:
+    """Fold the orders again that were set aside, or that hold events whose type has been learned since."""
+    with connection.transaction():
+        standing = lock(connection, projection.name)
+        target = live(projection, standing)
+        tried, learned = orders_to_heal(connection, target)
+        rows = refold(connection, target, tried, standing.watermark, only_changed=True)
+        return rows + refold(connection, target, learned, standing.watermark)

@@ -1,0 +1,100 @@
+"""Where what follows the log stands in it: projections, snapshots, derived tables and consumers alike.
+
+A row of ``projections`` has the watermark of a read model and the rules that folded it. The watermark commits
+with the rows that it speaks of.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from eventstore.engine.projection import Projection
+from eventstore.kernel.folding import Folding
+from eventstore.log.connection import Connection
+from eventstore.log.feed import BEGINNING, has_events_after
+
+
+class Standing(NamedTuple):
+    """What its row says of a read model."""
+
+    watermark: UUID  #: the highest id that it holds
+    fold_version: str  #: the rules that folded it
+    promotion: str  #: "auto" or "manual"
+    updated_at: datetime
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """How far a follower of the feed is behind the log."""
+
+    events: int  #: committed events above the watermark, without those whose ids lie beyond the clock
+    seconds: float  #: how long the oldest of them has been waiting; 0 where there is none
+
+
+def register(connection: Connection, name: str, fold_version: str) -> None:
+    """Make sure that a read model has its row; its rules are these from the start."""
+    connection.execute(
+        "INSERT INTO projections (name, fold_version) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        (name, fold_version),
+    )
+
+
+def standing(connection: Connection, name: str) -> Standing | None:
+    """Where a read model stands; None before its first refresh."""
+    row = connection.execute(
+        "SELECT watermark, fold_version, promotion, updated_at FROM projections WHERE name = %s", (name,)
+    ).fetchone()
+    return Standing(*row) if row else None
+
+
+def watermark(connection: Connection, name: str) -> UUID:
+    """The highest id that a read model holds; the beginning of the feed where it holds nothing."""
+    found = standing(connection, name)
+    return found.watermark if found else BEGINNING
+
+
+def lock(connection: Connection, name: str) -> Standing:
+    """Where it stands, locked until the transaction ends: one writer of a read model at a time."""
+    row = connection.execute(
+        "SELECT watermark, fold_version, promotion, updated_at FROM projections WHERE name = %s FOR UPDATE",
+        (name,),
+    ).fetchone()
+    assert row is not None, "register() comes first"
+    return Standing(*row)
+
+
+def advance(connection: Connection, name: str, to: UUID, fold_version: str | None = None) -> None:
+    """Move the watermark on; where all rows were folded by other rules meanwhile, say so as well."""
+    connection.execute(
+        "UPDATE projections SET watermark = %s, fold_version = coalesce(%s, fold_version), "
+        "updated_at = now() WHERE name = %s",
+        (to, fold_version, name),
+    )
+
+
+def has_news(connection: Connection, name: str) -> bool:
+    """Whether the log holds events above the watermark."""
+    return has_events_after(connection, watermark(connection, name))
+
+
+def lag_of(connection: Connection, watermark: UUID) -> Lag:
+    """The lag of a follower that has seen everything up to ``watermark``."""
+    row = connection.execute(
+        "SELECT count(*), coalesce(greatest(0, (clock_ms() - uuidv7_ms("
+        "(SELECT id FROM order_events WHERE id > %(watermark)s AND id <= (SELECT feed_ceiling()) "
+        "ORDER BY id LIMIT 1))) / 1000.0), 0)::float8 "
+        "FROM order_events WHERE id > %(watermark)s AND id <= (SELECT feed_ceiling())",
+        {"watermark": watermark},
+    ).fetchone()
+    assert row is not None
+    return Lag(events=row[0], seconds=row[1])
+
+
+def rules_in_force(connection: Connection, projection: Projection[Any]) -> Folding:
+    """The rules of the live table: newer ones of this code hold once a replay by them is promoted.
+
+    Where this code does not have the table's rules any more, its current ones.
+    """
+    found = standing(connection, projection.name)
+    return (projection.folding(found.fold_version) if found else None) or projection.current

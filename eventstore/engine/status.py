@@ -1,0 +1,119 @@
+"""The state of the store at a glance: the log, its clock, who holds what, projections, consumers, rejects."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import dict_row
+
+from eventstore.engine.domain import Domain
+from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
+from eventstore.engine.standing import lag_of, standing
+from eventstore.kernel.recorded import from_ms
+from eventstore.log.clock import Clock, clock
+from eventstore.log.connection import Connection
+from eventstore.log.consumers import Consumer, consumers
+from eventstore.log.feed import BEGINNING
+from eventstore.log.holders import Holder, OverdueHolder, in_words, lock_holders, overdue_holders
+
+
+class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    watermark: UUID
+    lag_events: int
+    lag_seconds: float
+    fold_version: str | None  #: the rules that folded its rows; None before the first refresh
+    updated_at: datetime | None
+
+
+class ConsumerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    watermark: UUID
+    lag_events: int
+    lag_seconds: float
+    updated_at: datetime  #: when it was last done with something
+    owner: str | None  #: the role that may change it; None: whoever saves next
+    followed_by: list[int]  #: the sessions (pids) that follow under its name now
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    events: int
+    horizon: datetime  #: the feed is complete up to here
+    horizon_holders: list[dict[str, Any]]  #: sessions whose open append holds the horizon back
+    projections: dict[str, ProjectionStatus]
+    consumers: dict[str, ConsumerStatus]
+    rejects: dict[str, int]  #: unresolved, by reason
+    holders: list[Holder]  #: of the locks of the log, and those that wait for one, the oldest first
+    overdue_holders: list[OverdueHolder]  #: that have kept others waiting for longer than max_hold
+    clock: Clock
+    warnings: list[str]  #: what a person should do something about, a sentence each
+
+
+def status(connection: Connection, domain: Domain[Any]) -> Status:
+    """Read the status; writes nothing."""
+    events, horizon_ms = connection.execute(
+        "SELECT count(*), (SELECT horizon_ms()) FROM order_events"
+    ).fetchone() or (0, 0)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        horizon_holders = cursor.execute("SELECT * FROM horizon_holders()").fetchall()
+    overdue, ahead = overdue_holders(connection), clock(connection)
+    return Status(
+        events=events,
+        horizon=_datetime(horizon_ms),
+        horizon_holders=horizon_holders,
+        holders=lock_holders(connection),
+        overdue_holders=overdue,
+        clock=ahead,
+        warnings=[in_words(holder) for holder in overdue] + ahead.warnings,
+        projections={name: _read_model_status(connection, name) for name in _read_models(domain)},
+        consumers={
+            consumer.name: consumer_status(connection, consumer) for consumer in consumers(connection)
+        },
+        rejects=dict(
+            connection.execute(
+                "SELECT reason, count(*) FROM rejects WHERE resolved_at IS NULL GROUP BY reason ORDER BY 1"
+            ).fetchall()
+        ),
+    )
+
+
+def _read_models(domain: Domain[Any]) -> list[str]:
+    """All that has a watermark of its own, in the order in which one is made from the other."""
+    return [
+        *(projection.name for projection in domain.projections),
+        SNAPSHOTS,
+        *(derived.name for derived in domain.derived),
+    ]
+
+
+def _read_model_status(connection: Connection, name: str) -> ProjectionStatus:
+    found = standing(connection, name)
+    at = found.watermark if found else BEGINNING
+    lag = lag_of(connection, at)
+    return ProjectionStatus(
+        watermark=at,
+        lag_events=lag.events,
+        lag_seconds=lag.seconds,
+        fold_version=found.fold_version if found else None,
+        updated_at=found.updated_at if found else None,
+    )
+
+
+def consumer_status(connection: Connection, consumer: Consumer) -> ConsumerStatus:
+    """A consumer and how far it is behind the log."""
+    lag = lag_of(connection, consumer.watermark)
+    return ConsumerStatus(
+        watermark=consumer.watermark,
+        lag_events=lag.events,
+        lag_seconds=lag.seconds,
+        updated_at=consumer.updated_at,
+        owner=consumer.owner,
+        followed_by=consumer.followed_by,
+    )
+
+
+def _datetime(ms: int) -> datetime:
+    """An odd id can have moved the horizon of an older release past the year 9999."""
+    try:
+        return from_ms(ms)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)

@@ -1,0 +1,59 @@
+"""The domain of orders, put together: what is named here is refreshed, replayed and shown."""
+
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+from eventstore.engine.derived import Derived
+from eventstore.engine.domain import Domain
+from eventstore.engine.history.row_per_span import ROW_PER_SPAN
+from eventstore.engine.projection import Projection
+from eventstore.engine.row_per_order import ROW_PER_ORDER
+from eventstore.orders.events import EVENTS
+from eventstore.orders.order import ORDER_RULES, OrderState
+
+_STATEMENTS = Path(__file__).parent / "derived"
+
+
+def _new_order(order_id: UUID) -> OrderState:
+    return OrderState(order_id=order_id)
+
+
+ORDERS = Projection(
+    name="orders",
+    description="The current state of each order: the fold of its events by (created_at, version).",
+    initial=_new_order,
+    foldings=ORDER_RULES,
+    events=EVENTS,
+    layout=ROW_PER_ORDER,
+)
+HISTORY = replace(
+    ORDERS,
+    name="order_history",
+    description="Every state that an order was in: when it was so, and from when to when we knew it so.",
+    layout=ROW_PER_SPAN,
+)
+CUSTOMERS = Derived(
+    name="customers",
+    description="Each customer's orders, lifetime value, first and last order; `customers_as_of(day)` for "
+    "other days.",
+    source=ORDERS,
+    statement=_STATEMENTS / "customers.sql",
+    key=("customer_id", "currency"),
+)
+DAILY_ORDER_METRICS = Derived(
+    name="daily_order_metrics",
+    description="By business day and currency: orders created, paid, shipped, delivered, cancelled; revenue "
+    "and refunds. Late events correct past days.",
+    source=ORDERS,
+    statement=_STATEMENTS / "daily_order_metrics.sql",
+    key=("day", "currency"),
+    sums=("daily_payments",),
+)
+
+DOMAIN = Domain(
+    events=EVENTS,
+    states=ORDERS,
+    history=HISTORY,
+    derived=(CUSTOMERS, DAILY_ORDER_METRICS),
+)
