@@ -45,16 +45,17 @@ def tail(
     start = START if after is None else _parsed(after)
     with open_store() as store:
         replica = how_old(store)
-        events: Iterator[tuple[RecordedEvent, int | None]]
+        events: Iterator[tuple[RecordedEvent, int]]
         if consumer is None:
             events = islice(_read(store, start, follow, accept), limit)
         else:
-            if accept:
-                with store.connection() as connection:
+            with store.connection() as connection:
+                if accept:
                     accept_epoch(connection, consumer)
-            events = ((event, None) for event in store.subscribe(consumer, follow=follow, limit=limit))
-        for event, epoch in events:
-            print_json(as_cloudevent(event, epoch))
+                epoch = current_epoch(connection)
+            events = ((event, epoch) for event in store.subscribe(consumer, follow=follow, limit=limit))
+        for event, read_in in events:
+            print_json(as_cloudevent(event, read_in))
             if follow or consumer:
                 sys.stdout.flush()
         say_how_old(replica)
