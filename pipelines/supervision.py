@@ -47,8 +47,10 @@ class Service:
         folder: Path,
         log: LogFile,
         say: Say,
+        of: str = "Dagster's",
     ) -> None:
         self.name = name
+        self._title = f"{of} {name}"
         self.answered = Event()
         #: How often it ended without ever having answered.
         self.failed_starts = 0
@@ -116,7 +118,7 @@ class Service:
         if now - self._started_at > _STEADY_S:
             self._pause = _PAUSE_S
         self._due_at = now + self._pause
-        self._say(f"Dagster's {self.name} {what}; starting it again in {self._pause:.0f} s.")
+        self._say(f"{self._title} {what}; starting it again in {self._pause:.0f} s.")
         self._pause = min(self._pause * 2, _LONGEST_PAUSE_S)
 
     def _ask(self) -> None:

@@ -21,17 +21,22 @@ from eventstore.server.urls import without_password
 from pipelines import only_one
 from pipelines.dagster_services import HOST, Dagster
 from pipelines.database_watch import DatabaseWatch
+from pipelines.follower_service import follower_service
 from pipelines.instance import fail_orphaned_runs, prepare
 from pipelines.log_file import LogFile
 from pipelines.supervision import end_processes, marked
 
 _POLL_S = 0.2
+_END_S = 15
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def main(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web pages.")] = 3000,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Also follow the log: appends are in every table a moment later.")
+    ] = False,
 ) -> None:
     """Run Dagster: web pages, daemon, schedules and the landing sensor. Ctrl-C stops it all."""
     home = settings.home()
@@ -41,7 +46,7 @@ def main(
             _refuse_port(port)
         with only_one.hold(home, f"http://{HOST}:{port}"):
             _on_signals(_interrupt)
-            _run(port)
+            _run(port, follow=follow)
     except only_one.AlreadyRunningError as error:
         _complain(str(error))
         raise typer.Exit(2) from None
@@ -52,7 +57,7 @@ def main(
         _say("Stopped.")
 
 
-def _run(port: int) -> None:
+def _run(port: int, *, follow: bool) -> None:
     _end_left_behind()
     if _in_use(port):
         _refuse_port(port)
@@ -63,7 +68,9 @@ def _run(port: int) -> None:
     watch = DatabaseWatch(url, embedded_home, _say)
     # Below us nobody starts the embedded server: else a run would bring back what was stopped on purpose.
     environment = os.environ | {"DATABASE_URL": url, only_one.MARK: _mark()}
-    dagster = Dagster(port, environment, LogFile(path), _say)
+    log = LogFile(path)
+    dagster = Dagster(port, environment, log, _say)
+    following = follower_service(url, environment, log, _say) if follow else None
     failed: str | None = None
     try:
         _say("Dagster starts …")
@@ -71,6 +78,8 @@ def _run(port: int) -> None:
         ready = False
         while not watch.stopped.is_set() and failed is None:
             dagster.keep(may_start=watch.serving.is_set())
+            if following:
+                following.keep(may_start=watch.serving.is_set())
             if dagster.is_ready and not ready:
                 ready = True
                 _say(f"[bold green]http://{HOST}:{port}[/]   Ctrl-C stops it", markup=True)
@@ -86,7 +95,11 @@ def _run(port: int) -> None:
     finally:
         _on_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
         watch.end()
+        if following:
+            following.interrupt()
         dagster.stop()
+        if following:
+            following.end(_END_S)
         end_processes(_left_behind)
     if failed:
         _complain(f"Dagster's {failed} does not start; see {path}")

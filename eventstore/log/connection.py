@@ -16,6 +16,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 #: First keys of two-key advisory locks; the horizon uses one-key locks, so the two cannot mix.
 PROJECTION_LOCK = 0x4553
 CONSUMER_LOCK = 0x4554
+FOLLOWER_LOCK = 0x4556
 
 #: How long a statement waits for a lock that another session holds.
 LOCK_TIMEOUT_S = 10

@@ -66,7 +66,7 @@ class Up:
 
 def start(home: Path, port: int, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.up", "--port", str(port)],
+        [sys.executable, "-m", "pipelines.up", "--port", str(port), "--follow"],
         cwd=home,
         env=environment | {"EVENTSTORE_HOME": str(home), "COLUMNS": "80"},
         stdout=subprocess.PIPE,
@@ -153,6 +153,20 @@ def test_a_killed_process_of_dagster_is_started_again(up: Up, argument: str, nam
     killed.kill()
     up.says(f"Dagster's {name} ended (SIGKILL); starting it again")
     until(lambda: up.child(argument).pid != killed.pid, 60)
+
+
+def test_a_killed_follower_is_started_again_and_follows(up: Up) -> None:
+    killed = up.child("refresh")
+    killed.kill()
+    up.says("The follower ended (SIGKILL); starting it again")
+    until(lambda: up.child("refresh").pid != killed.pid, 60)
+    order_id = uuid4()
+    paid = '[{"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}]'
+    with psycopg.connect(up.database, autocommit=True) as connection:
+        connection.execute("SELECT append_events(%s, %s)", (order_id, paid))
+        find = "SELECT status FROM orders WHERE order_id = %s"
+        # Long before the schedule of every minute comes round at the latest.
+        until(lambda: connection.execute(find, (order_id,)).fetchone() == ("Paid",), 60)
 
 
 def test_the_log_of_dagster_has_no_escape_sequences(up: Up) -> None:

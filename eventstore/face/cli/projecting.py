@@ -18,6 +18,7 @@ from eventstore.engine.refresh import refresh as refresh_projection
 from eventstore.engine.replay import replay_bucket
 from eventstore.engine.snapshots.build import refresh_stale
 from eventstore.face.cli.app import Json, app, fail, open_store
+from eventstore.face.cli.keeping_up import keep_up
 from eventstore.face.cli.output import console, print_fields, print_json, progress_console
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
@@ -27,8 +28,19 @@ ProjectionName = Annotated[str, typer.Argument(metavar="[PROJECTION]", help="Whi
 
 
 @app.command()
-def refresh(as_json: Json = False) -> None:
+def refresh(
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Go on until Ctrl-C: an append is in every table a moment later."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Fold new events into orders and the other projections, and into what is made from them."""
+    if follow:
+        keep_up(as_json)
+        return
     with open_store() as store, store.connection() as connection:
         results = {
             projection.name: refresh_projection(connection, projection) for projection in DOMAIN.projections
