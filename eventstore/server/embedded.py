@@ -51,7 +51,7 @@ def start(home: Path) -> str:
     data = _data(home)
     bound_log(home)
     if _state(data, DATABASE) != "accepting":
-        with _exclusive(home) as lock:
+        with exclusive(home) as lock:
             cluster.create(data, lock)
             _start_and_wait(data)
             ensure_database(_url(data, DATABASE))
@@ -64,7 +64,7 @@ def stop(home: Path) -> bool:
     if _postmaster(data) is None:
         _note_stop(data)
         return False
-    with _exclusive(home):
+    with exclusive(home):
         _note_stop(data)
         postmaster = _postmaster(data)
         if postmaster is None or not postmaster.is_alive():
@@ -99,7 +99,7 @@ def bound_log(home: Path) -> None:
     log = _log_file(_data(home))
     with suppress(OSError, ServerError):
         if log.stat().st_size > LOG_BYTES:
-            with _exclusive(home):
+            with exclusive(home):
                 _bound(log)
 
 
@@ -197,7 +197,7 @@ def _state(data: Path, database: str) -> Literal["accepting", "changing", "recov
 
 
 @contextmanager
-def _exclusive(home: Path) -> Iterator[int]:
+def exclusive(home: Path) -> Iterator[int]:
     """One process at a time may start or stop the server. The lock goes when its holder dies."""
     try:
         home.mkdir(parents=True, exist_ok=True)
