@@ -1,4 +1,4 @@
-"""All that comes from the environment: EVENTSTORE_HOME, DATABASE_URL and READ_URL."""
+"""All that comes from the environment: EVENTSTORE_HOME, DATABASE_URL, READ_URL and the backups."""
 
 import os
 from pathlib import Path
@@ -50,6 +50,12 @@ def read_url() -> str | None:
     """READ_URL: a replica of that database, where reads are sent; None where they are not."""
     url = os.environ.get("READ_URL", "").strip()
     return checked(url, name="READ_URL") if url else None
+
+
+def backups() -> Path | None:
+    """EVENTSTORE_BACKUPS: where backups are kept; None where none are taken by the clock."""
+    folder = os.environ.get("EVENTSTORE_BACKUPS", "").strip()
+    return Path(folder).expanduser().absolute() if folder else None
 
 
 def embedded_home() -> Path | None:

@@ -5,6 +5,7 @@ import sys
 import psycopg
 
 from eventstore.face.cli import (
+    backing_up,
     consumers,
     following,
     history,
@@ -26,6 +27,7 @@ from eventstore.server.errors import ServerError
 
 __all__ = [
     "app",
+    "backing_up",
     "consumers",
     "following",
     "history",

@@ -118,12 +118,12 @@ def finish(folder: Path, backup: Backup) -> Found:
     """Give a backup its name, when all of it is on the disk."""
     (folder / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(backup)))
     for path in [*_files(folder), folder]:
-        _sync(path)
+        sync(path)
     final = folder.with_name(folder.name.removesuffix(_UNFINISHED))
     if final.exists():
         raise ServerError(f"a backup of that second exists already: {final}")
     folder.rename(final)
-    _sync(final.parent)
+    sync(final.parent)
     return Found(final, backup)
 
 
@@ -157,7 +157,7 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*") if path.is_file()]
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

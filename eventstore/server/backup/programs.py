@@ -35,8 +35,8 @@ def server_folder(version: int) -> Path:
         if (folder / "postgres").exists() and _major_version(folder / "postgres") == version:
             return Path(folder)
     raise ServerError(
-        f"there is no PostgreSQL {version} here, and no other can serve this backup: install it (on Debian and "
-        f"Ubuntu: apt install postgresql-{version}), or put the folder of its programs on the PATH"
+        f"there is no PostgreSQL {version} here, and no other can serve this backup: install it (on Debian "
+        f"and Ubuntu: apt install postgresql-{version}), or put the folder of its programs on the PATH"
     )
 
 

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from eventstore.server import cluster
-from eventstore.server.backup import programs
+from eventstore.server.backup import catalogue, programs
 from eventstore.server.backup.base_backup import identity
 from eventstore.server.databases import CONNECT_TIMEOUT_S, cannot_connect
 from eventstore.server.errors import ServerError
@@ -178,6 +178,7 @@ def compress(folder: Path) -> int:
             gzip.GzipFile("", "wb", 1, raw, 0) as target,
         ):
             shutil.copyfileobj(source, target, 2**20)
+        catalogue.sync(packed)
         packed.replace(folder / f"{path.name}.gz")
         path.unlink()
         count += 1
