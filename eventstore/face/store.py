@@ -53,6 +53,7 @@ class Store(Generic[S]):
         self._primary: ConnectionPool | None = None
         self._replica = _pool(read_url) if read_url else None
         self._lock = Lock()
+        self._checked = set[str]()
 
     @property
     def url(self) -> str:
@@ -159,6 +160,7 @@ class Store(Generic[S]):
         where others hold what is needed for too long; also in place of the psycopg error of a statement.
         """
         url = self.url
+        self._check(url)
         with self._lock:
             self._primary = self._primary or _pool(url)
         with _lent(self._primary, url) as connection:
@@ -179,8 +181,21 @@ class Store(Generic[S]):
         if self._replica is None or self.read_url is None:
             yield None
             return
+        try:
+            self._check(self.read_url)
+        except DatabaseUnavailableError as error:
+            raise DatabaseUnavailableError(f"the replica to read from: {error}") from None
         with _lent(self._replica, self.read_url) as connection:
             yield connection
+
+    def check(self) -> None:
+        """Raises DatabaseUnavailableError where the primary does not answer, or is no event store."""
+        self._check(self.url)
+
+    def _check(self, url: str) -> None:
+        if url not in self._checked:
+            _check(url)
+            self._checked.add(url)
 
     def close(self) -> None:
         for pool in (self._primary, self._replica):
@@ -201,20 +216,14 @@ def connect(url: str | None = None, read_url: str | None = None) -> Store[OrderS
     started if need be.
 
     Reads go to the replica at ``read_url``; without one and without ``url``, to that of READ_URL if it is
-    set. The primary is then asked for nothing before something is appended.
+    set. Then neither is asked for anything before it is needed.
     Raises DatabaseUnavailableError where no server answers or the database has not been set up.
     """
     replica = checked(read_url, name="read_url") if read_url else None if url else settings.read_url()
-    where = checked(url, name="url") if url else None
-    if replica is not None:
-        try:
-            _check(replica)
-        except DatabaseUnavailableError as error:
-            raise DatabaseUnavailableError(f"the replica to read from: {error}") from None
-        return Store(where, DOMAIN, replica)
-    where = where or database_url()
-    _check(where)
-    return Store(where, DOMAIN)
+    store = Store(checked(url, name="url") if url else None, DOMAIN, replica)
+    if replica is None:
+        store.check()
+    return store
 
 
 def _check(url: str) -> None:

@@ -52,6 +52,11 @@ def start(home: Path) -> str:
     bound_log(home)
     if _state(data, DATABASE) != "accepting":
         with exclusive(home) as lock:
+            if _is_lost(data):
+                raise ServerError(
+                    f"the data folder {data} is gone: put it back or restore a backup (`eventstore restore`); to "
+                    f"begin anew, remove {_log_file(data)} too"
+                )
             cluster.create(data, lock)
             _start_and_wait(data)
             ensure_database(_url(data, DATABASE))
@@ -111,6 +116,11 @@ def _bound(log: Path) -> None:
     with suppress(OSError):  # on a full disk: emptying is what helps
         shutil.copyfile(log, old)
     os.truncate(log, 0)
+
+
+def _is_lost(data: Path) -> bool:
+    """Whether there has been a server here. An empty one in its place would look as if nothing had happened."""
+    return _log_file(data).exists() and not (data / "PG_VERSION").exists()
 
 
 def _note_stop(data: Path) -> None:

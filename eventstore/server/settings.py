@@ -58,6 +58,14 @@ def backups() -> Path | None:
     return Path(folder).expanduser().absolute() if folder else None
 
 
+def backup_days() -> int:
+    """EVENTSTORE_BACKUP_DAYS: how far back one can go; a week."""
+    text = os.environ.get("EVENTSTORE_BACKUP_DAYS", "").strip() or "7"
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 36_500):
+        raise ServerError(f"EVENTSTORE_BACKUP_DAYS is {text!r}: expected a number of days, 1 or more")
+    return int(text)
+
+
 def embedded_home() -> Path | None:
     """The home of the embedded PostgreSQL, or None where DATABASE_URL names a server that is not ours."""
     return None if os.environ.get("DATABASE_URL", "").strip() else home()

@@ -2,16 +2,18 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import typer
 
 from eventstore.engine.status import status as read_status
 from eventstore.face.cli.app import Json, app, open_store
-from eventstore.face.cli.output import in_one_line, print_fields, print_json
+from eventstore.face.cli.output import describe_seconds, in_one_line, print_fields, print_json
 from eventstore.log.holders import who
 from eventstore.log.schema import migrate
 from eventstore.server import embedded
+from eventstore.server.backup.catalogue import LastBackup, last_backup
 from eventstore.server.databases import ensure_database
-from eventstore.server.settings import database_url, home, landing, made
+from eventstore.server.settings import backups, database_url, home, landing, made
 from eventstore.server.urls import without_password
 
 
@@ -37,10 +39,18 @@ def status(as_json: Json = False) -> None:
     """Show the log, its clock, who holds what back, the lag of each follower, the rejects, and what to do."""
     with open_store() as store, store.connection() as connection:
         now = read_status(connection, store.domain)
+    backup = last_backup(backups())
     if as_json:
-        print_json(now)
+        print_json(msgspec.structs.asdict(now) | {"backup": backup})
         return
-    print_fields({"events": now.events, "horizon": now.horizon, "rejects": now.rejects or "none"})
+    print_fields(
+        {
+            "events": now.events,
+            "horizon": now.horizon,
+            "rejects": now.rejects or "none",
+            "backup": _backup(backup),
+        }
+    )
     for holder in now.horizon_holders:
         open_for = (datetime.now(UTC) - holder["open_since"]).total_seconds() if holder["open_since"] else 0.0
         typer.echo(
@@ -80,6 +90,18 @@ def status(as_json: Json = False) -> None:
             },
             title=name,
         )
+
+
+def _backup(last: LastBackup | None) -> str:
+    """The age of the last good one, and of what is archived after it."""
+    if backups() is None:
+        return "none are taken: set EVENTSTORE_BACKUPS"
+    if last is None:
+        return "none yet"
+    words = f"a {last.kind} of {describe_seconds(last.age_seconds)} ago"
+    if last.archived_seconds_ago is not None:
+        words += f", the log after it up to {describe_seconds(last.archived_seconds_ago)} ago"
+    return words
 
 
 def _pids(pids: list[int]) -> str:

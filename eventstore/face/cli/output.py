@@ -87,6 +87,14 @@ def in_one_line(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def describe_seconds(seconds: float) -> str:
+    """A duration in the unit that fits."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.1f} seconds"
+
+
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
     """Name and value, a line each; what is empty is left out."""
     shown = {

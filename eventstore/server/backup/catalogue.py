@@ -20,6 +20,7 @@ import msgspec
 from eventstore.server.errors import ServerError
 
 DUMPS = "dumps"
+WAL = "wal"
 _MANIFEST = "backup.json"
 _UNFINISHED = ".new"
 
@@ -71,7 +72,7 @@ def last_backup(folder: Path | None) -> LastBackup | None:
     now = datetime.now(UTC)
     archived = None
     if found.backup.kind == "base":
-        times = [file.stat().st_mtime for file in _files(found.generation / "wal")]
+        times = [file.stat().st_mtime for file in _files(found.generation / WAL)]
         archived = max(0.0, now.timestamp() - max(times)) if times else None
     return LastBackup(
         kind=found.backup.kind,

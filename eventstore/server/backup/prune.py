@@ -38,6 +38,6 @@ def _prune_generation(backups: Path, generation: Path) -> None:
         return
     oldest = min(left, key=lambda one: wal_archive.segment_of(one.backup.start_lsn, one.backup.segment_bytes))
     first = wal_archive.segment_of(oldest.backup.start_lsn, oldest.backup.segment_bytes)
-    for segment in wal_archive.segments(generation / "wal", oldest.backup.segment_bytes):
+    for segment in wal_archive.segments(generation / catalogue.WAL, oldest.backup.segment_bytes):
         if segment.number < first:
             segment.path.unlink(missing_ok=True)

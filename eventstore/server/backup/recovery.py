@@ -55,7 +55,11 @@ def restore(
         unfinished = data.with_name("postgres.restoring")
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
-            settled = _restore(found, unfinished, to, settle, say)
+            try:
+                settled = _restore(found, unfinished, to, settle, say)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
             if data.exists():
                 data.rmdir()
             unfinished.rename(data)
@@ -74,10 +78,10 @@ def _restore(found: Found, data: Path, to: datetime | None, settle: Callable[[st
     staged = data / _STAGED
     staged.mkdir()
     shutil.unpack_archive(found.folder / "pg_wal.tar.gz", staged, filter="data")
-    archive = found.generation / "wal"
+    archive = found.generation / catalogue.WAL
     segments = wal_archive.unbroken_from(archive, backup.end_lsn, backup.segment_bytes)
-    if wal_archive.goes_on_after(segments, archive, backup.segment_bytes):
-        say(f"warning: the archive has a gap after {segments[-1].name}: what came after it is not restored")
+    if wal_archive.goes_on_after(segments, archive, backup.segment_bytes, backup.end_lsn):
+        say("warning: the archived log has a gap: what came after it is not restored")
     wal_archive.stage(segments, archive, staged)
     (data / "recovery.signal").touch()
     for name in ("postmaster.pid", "standby.signal"):

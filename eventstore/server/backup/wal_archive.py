@@ -43,7 +43,7 @@ def prepare(url: str, backups: Path) -> Path:
 
     Raises ServerError where the server or the role does not allow it.
     """
-    folder = backups / identity(url).generation / "wal"
+    folder = backups / identity(url).generation / catalogue.WAL
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -118,9 +118,11 @@ def unbroken_from(folder: Path, lsn: str, segment_bytes: int) -> Sequence[Segmen
     return unbroken
 
 
-def goes_on_after(unbroken: Sequence[Segment], folder: Path, segment_bytes: int) -> bool:
-    """Whether there is more behind the gap that ends them."""
-    return bool(unbroken) and segments(folder, segment_bytes)[-1].number > unbroken[-1].number
+def goes_on_after(unbroken: Sequence[Segment], folder: Path, segment_bytes: int, lsn: str) -> bool:
+    """Whether there is more behind the gap that ends them, or behind that place where there are none."""
+    last = unbroken[-1].number if unbroken else segment_of(lsn, segment_bytes)
+    found = segments(folder, segment_bytes)
+    return bool(found) and found[-1].number > last
 
 
 def segment_of(lsn: str, segment_bytes: int) -> int:
