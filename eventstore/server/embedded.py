@@ -54,8 +54,8 @@ def start(home: Path) -> str:
         with exclusive(home) as lock:
             if _is_lost(data):
                 raise ServerError(
-                    f"the data folder {data} is gone: put it back or restore a backup (`eventstore restore`); to "
-                    f"begin anew, remove {_log_file(data)} too"
+                    f"the data folder {data} is gone: put it back, or restore a backup (`eventstore "
+                    f"restore`); to begin anew, remove {_log_file(data)} too"
                 )
             cluster.create(data, lock)
             _start_and_wait(data)
@@ -119,7 +119,7 @@ def _bound(log: Path) -> None:
 
 
 def _is_lost(data: Path) -> bool:
-    """Whether there has been a server here. An empty one in its place would look as if nothing had happened."""
+    """Whether there was a server here. With an empty one in its place it would look as if nothing was."""
     return _log_file(data).exists() and not (data / "PG_VERSION").exists()
 
 

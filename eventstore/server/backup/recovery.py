@@ -84,8 +84,9 @@ def _restore(found: Found, data: Path, to: datetime | None, settle: Callable[[st
         say("warning: the archived log has a gap: what came after it is not restored")
     wal_archive.stage(segments, archive, staged)
     (data / "recovery.signal").touch()
-    for name in ("postmaster.pid", "standby.signal"):
-        (data / name).unlink(missing_ok=True)
+    (data / "standby.signal").unlink(missing_ok=True)
+    for lock_file in data.glob(".s.PGSQL.*.lock"):  # of a socket that lies in the data folder
+        lock_file.unlink()
     if not (data / "postgresql.conf").exists():  # of a server that keeps it elsewhere, as Debian's does
         (data / "postgresql.conf").write_text("")
     cluster.give_to_server(data)

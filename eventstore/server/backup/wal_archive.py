@@ -174,6 +174,7 @@ def compress(folder: Path) -> int:
         if match is None or match[4] is not None:
             continue
         packed = path.with_name(f".{path.name}.gz")  # pg_receivewal takes no notice of this name
+        packed.touch(mode=0o600)
         with (
             path.open("rb") as source,
             packed.open("wb") as raw,
