@@ -46,7 +46,7 @@ def backup() -> None:
 @dg.schedule(
     name="backup_every_night",
     job=backup,
-    cron_schedule="*/5 * * * *",
+    cron_schedule="* * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Takes a backup at 2:30 UTC; later where that was missed or there is none to go from.",
 )

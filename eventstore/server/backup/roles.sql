@@ -1,6 +1,6 @@
 -- The roles that a database needs, as statements that create those which are missing: ours, those that own something
--- in it or are granted something on it, and the logins that are members of them. What exists already stays as it is.
--- Superusers are nobody's to bring.
+-- in it or are granted something on it, and the logins that are members of them; and who may connect. What exists
+-- already stays as it is. Superusers are nobody's to bring.
 WITH RECURSIVE needed (id) AS (
     SELECT oid FROM pg_roles WHERE rolname LIKE 'eventstore\_%'
      UNION
@@ -23,4 +23,11 @@ SELECT format('DO $roles$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolnam
 SELECT format('DO $roles$ BEGIN IF NOT pg_has_role(%2$L, %1$L, ''MEMBER'') THEN '
               'GRANT %1$I TO %2$I; END IF; END $roles$;', g.rolname, m.rolname), 2, m.rolname
   FROM pg_auth_members a JOIN role g ON g.oid = a.roleid JOIN role m ON m.oid = a.member
+ UNION
+SELECT format('DO $roles$ BEGIN EXECUTE format(''GRANT CONNECT ON DATABASE %%I TO %s'', current_database()); END $roles$;',
+              coalesce(quote_ident(g.rolname), 'PUBLIC')), 3, g.rolname
+  FROM pg_database b
+  CROSS JOIN aclexplode(coalesce(b.datacl, acldefault('d', b.datdba))) a
+  LEFT JOIN role g ON g.oid = a.grantee
+ WHERE b.datname = current_database() AND a.privilege_type = 'CONNECT' AND (g.oid IS NOT NULL OR a.grantee = 0)
  ORDER BY 2, 3, 1
