@@ -258,7 +258,7 @@ def test_a_backup_that_was_killed_does_not_count(server: str, backups: Path) -> 
     )
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("CREATE TABLE bulk AS SELECT random() FROM generate_series(1, 300000)")
-    command = [sys.executable, "-c", script, server, backups]
+    command: list[str | Path] = [sys.executable, "-c", script, server, backups]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as taking:
         while not list(backups.glob("*/base/*.new/base.tar.gz")):
             assert taking.poll() is None

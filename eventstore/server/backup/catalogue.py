@@ -72,8 +72,8 @@ def last_backup(folder: Path | None) -> LastBackup | None:
     now = datetime.now(UTC)
     archived = None
     if found.backup.kind == "base":
-        times = [file.stat().st_mtime for file in _files(found.generation / WAL)]
-        archived = max(0.0, now.timestamp() - max(times)) if times else None
+        received = _last_received(found.generation)
+        archived = max(0.0, now.timestamp() - received) if received else None
     return LastBackup(
         kind=found.backup.kind,
         at=found.backup.finished_at,
@@ -101,6 +101,20 @@ def bases(folder: Path, *, generation: str | None = None) -> list[Found]:
 
 def generation_name(system_identifier: str, timeline: int) -> str:
     return f"{system_identifier}-{timeline}"
+
+
+def later_generation(found: Found) -> Path | None:
+    """A generation that was archived after that of a base backup, and has none of its own."""
+    last = _last_received(found.generation)
+    for wal in found.generation.parent.glob(f"*/{WAL}"):
+        has_base = any(wal.parent.glob(f"base/*/{_MANIFEST}"))
+        if wal.parent != found.generation and not has_base and _last_received(wal.parent) > last:
+            return wal.parent
+    return None
+
+
+def _last_received(generation: Path) -> float:
+    return max((file.stat().st_mtime for file in _files(generation / WAL)), default=0.0)
 
 
 def begin(parent: Path, at: datetime) -> Path:

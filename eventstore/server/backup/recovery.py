@@ -50,6 +50,8 @@ def restore(
     already, and where the log does not reach the moment.
     """
     data = home.resolve() / "postgres"
+    if later := catalogue.later_generation(found):
+        say(f"warning: {later} is a later history without a base backup: nothing of it is restored")
     with embedded.exclusive(home):
         _refuse_full(data)
         unfinished = data.with_name("postgres.restoring")
