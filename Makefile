@@ -7,10 +7,10 @@ WORKERS := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test bench chaos mutants lint clean
+.PHONY: help demo up down test bench chaos mutants revision lint clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Ingest sample files with a Dagster job and show what became of them
 	@$(PYTHON) -m pipelines.demo
@@ -34,6 +34,9 @@ chaos: $(VENV)/.installed-dev ## Let everything happen at once, compare what is 
 
 mutants: $(VENV)/.installed-dev ## Take the steps of the protocols out, one at a time: a test must fail each time (ONLY=hold_horizon)
 	@$(PYTHON) -m tests.mutants $(if $(ONLY),--only '$(ONLY)')
+
+revision: $(VENV)/.installed ## Write a revision of the schema to be filled in (NAME="who carries the parcel"; ID=shop_1 for one of your team)
+	@$(PYTHON) -m eventstore.log.schema.new $(if $(ID),--id '$(ID)') '$(subst ','\'',$(NAME))'
 
 lint: $(VENV)/.installed-dev ## Check style, types and the direction of imports
 	$(VENV)/bin/ruff check

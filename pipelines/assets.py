@@ -41,9 +41,9 @@ def order_events(
     with store.connect() as connection:
         try:
             done = (
-                ingest(connection, DOMAIN.events, [Path(path) for path in config.paths])
+                ingest(connection, DOMAIN.events, DOMAIN.formats, [Path(path) for path in config.paths])
                 if config.paths
-                else ingest_landing(connection, DOMAIN.events, settings.landing())
+                else ingest_landing(connection, DOMAIN.events, DOMAIN.formats, settings.landing())
             )
         except InputFileError as error:
             raise dg.Failure(str(error), allow_retries=False) from None

@@ -11,6 +11,7 @@ from eventstore.ingestion.rejects import damaged_files
 from eventstore.log.clock import clock as read_clock
 from eventstore.log.connection import Connection
 from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
+from eventstore.log.settings import policy
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from pipelines.assets import order_events, order_history, orders
@@ -18,8 +19,6 @@ from pipelines.metadata import ROWS, count_by, failed_files, with_reasons
 from pipelines.projection_checks import checks_of
 from pipelines.resources import EventStore
 
-_MAX_WAIT_S = 600
-_MAX_ODD_SHARE = 0.1
 _SHOWN = 5
 
 
@@ -47,17 +46,19 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=order_events)
 def files_left(store: EventStore) -> dg.AssetCheckResult:
-    """Warns of files in the landing folder that were not read: those that have been waiting for long, those
-    that failed, with the time of the next try, damaged ones, and names that are left alone.
+    """Warns of files in the landing folder that were not read: those that have been waiting for longer than
+    the setting `max_file_wait`, those that failed, with the time of the next try, damaged ones, and names
+    that are left alone.
     """
     with store.connect() as connection:
-        seen = look(settings.landing(), settled=True)
+        longest = policy(connection).max_file_wait.total_seconds()
+        seen = look(settings.landing(), DOMAIN.formats, settled=True)
         unread = waiting(connection, seen.files)
         damaged = [
             NotRead(printable(file), f"{reason}: {detail}")
             for file, reason, detail in damaged_files(connection)
         ]
-    arrived_before = time.time() - _MAX_WAIT_S
+    arrived_before = time.time() - longest
     failed = [file for file in unread if file.attempts and not file.under_way]
     left = [
         printable(file.found.path.name)
@@ -68,7 +69,7 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
         passed=not (left or failed or damaged or seen.skipped),
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{len(left)} files have been waiting for more than {_MAX_WAIT_S // 60} minutes, "
+            f"{len(left)} files have been waiting for more than {longest / 60:g} minutes, "
             f"{len(failed)} failed and are tried again, {len(damaged)} are damaged, "
             f"{len(seen.skipped)} names are left alone."
         ),
@@ -83,8 +84,11 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=orders)
 def anomalies(store: EventStore) -> dg.AssetCheckResult:
-    """Counts the orders whose events contradict each other; warns when they are more than one in ten."""
+    """Counts the orders whose events contradict each other; warns when their share is above the setting
+    `max_odd_share`.
+    """
     with store.connect() as connection:
+        share = policy(connection).max_odd_share
         counts = dict(
             connection.execute(
                 "SELECT anomaly, count(*) FROM orders, unnest(anomalies) AS anomaly GROUP BY anomaly"
@@ -94,7 +98,7 @@ def anomalies(store: EventStore) -> dg.AssetCheckResult:
             "SELECT count(*) FILTER (WHERE anomalies <> '{}'), count(*) FROM orders"
         ).fetchone() or (0, 0)
     return dg.AssetCheckResult(
-        passed=odd <= total * _MAX_ODD_SHARE,
+        passed=odd <= total * share,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{odd} of {total} orders are odd.",
         metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts)},

@@ -5,17 +5,17 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import assets, backups, checks, derived, jobs, schedules, sensors
+from pipelines import assets, backups, checks, derived, jobs, schedules, seals, sensors
 from pipelines.resources import EventStore
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The code location; tests pass ``{"store": EventStore(url=…)}``."""
     return dg.Definitions(
-        assets=[*assets.ALL, *derived.ALL],
-        asset_checks=checks.ALL,
-        jobs=[*jobs.ALL, backups.backup],
-        schedules=[*schedules.ALL, backups.backup_every_night],
+        assets=[*assets.ALL, *derived.ALL, *seals.ASSETS],
+        asset_checks=[*checks.ALL, *seals.CHECKS],
+        jobs=[*jobs.ALL, *seals.JOBS, backups.backup],
+        schedules=[*schedules.ALL, *seals.SCHEDULES, backups.backup_every_night],
         sensors=sensors.ALL,
         resources={"store": EventStore(), **(resource_overrides or {})},
         # Also for backfills and for "Materialize" in the UI: a process per step would cost 2 to 5 s each.

@@ -11,6 +11,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.client import DagsterGrpcClient
 
 from eventstore.log.schema import migrate
+from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from eventstore.server.databases import ensure_database
 from eventstore.server.urls import without_password
@@ -43,14 +44,14 @@ run_monitoring:
   max_runtime_seconds: 21600
   free_slots_after_run_end_seconds: 5
 
-# Every pool (ingest, replay, refresh) has two places of its own: a replay or a long ingestion never keeps
-# a refresh waiting.
+# Every pool (ingest, replay, refresh) has places of its own: a replay or a long ingestion never keeps a
+# refresh waiting. Both figures come from eventstore.toml.
 concurrency:
   pools:
     granularity: op
-    default_limit: 2
+    default_limit: {runs_per_pool}
   runs:
-    max_concurrent_runs: 8
+    max_concurrent_runs: {concurrent_runs}
 run_queue:
   dequeue_interval_seconds: 1
   dequeue_use_threads: true  # to launch a run takes seconds: no other run waits for that
@@ -76,7 +77,7 @@ def prepare() -> str:
     dagster_url = settings.dagster_database_url(url)
     ensure_database(url)
     ensure_database(dagster_url)
-    migrate.upgrade(url)
+    migrate.upgrade(url, functions=DOMAIN.functions)
     settings.made(settings.landing())
     settings.made(settings.dagster_home())
     os.environ["EVENTSTORE_HOME"] = str(settings.home())
@@ -117,7 +118,14 @@ def _write_dagster_yaml(folder: Path, dagster_url: str) -> None:
     storage_url = {"env": _STORAGE_URL} if has_password else _with_driver(dagster_url)
     folder.mkdir(parents=True, exist_ok=True)
     written = folder / f".dagster.yaml.{os.getpid()}"
-    written.write_text(_DAGSTER_YAML.format(storage_url=json.dumps(storage_url)))
+    machine = settings.machine()
+    written.write_text(
+        _DAGSTER_YAML.format(
+            storage_url=json.dumps(storage_url),
+            runs_per_pool=machine.runs_per_pool,
+            concurrent_runs=machine.concurrent_runs,
+        )
+    )
     written.replace(folder / "dagster.yaml")  # a Dagster that runs never reads half a file
 
 

@@ -9,9 +9,9 @@ from eventstore.engine.preview import preview as preview_promotion
 from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.standing import lag_of, watermark
+from eventstore.log.settings import policy
 from pipelines.resources import EventStore
 
-_MAX_LAG_S = 120
 _ADVICE_ON_HOLDERS = (
     " The open appends hold them back: commit them, or let the job `end_holders` end the old ones."
 )
@@ -24,17 +24,20 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
 
     @dg.asset_check(asset=asset)
     def lag(store: EventStore) -> dg.AssetCheckResult:
-        """Warns when events have been waiting for minutes: usually an append that somebody left open."""
+        """Warns when events have been waiting for longer than the setting `max_lag`: usually because of an
+        append that somebody left open.
+        """
         with store.connect() as connection:
+            longest = policy(connection).max_lag.total_seconds()
             found = lag_of(connection, watermark(connection, projection.name))
             holders = connection.execute(
                 "SELECT pid, role, application_name, open_since FROM horizon_holders() ORDER BY open_since"
             ).fetchall()
         return dg.AssetCheckResult(
-            passed=found.seconds <= _MAX_LAG_S,
+            passed=found.seconds <= longest,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"{found.events} events wait, the oldest for {found.seconds:.0f} s."
-            + ("" if found.seconds <= _MAX_LAG_S else _ADVICE_ON_HOLDERS if holders else _ADVICE_ON_RUNS),
+            + ("" if found.seconds <= longest else _ADVICE_ON_HOLDERS if holders else _ADVICE_ON_RUNS),
             metadata={
                 "lag_events": found.events,
                 "lag_seconds": found.seconds,

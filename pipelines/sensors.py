@@ -10,6 +10,7 @@ import dagster as dg
 
 from eventstore.ingestion.files import FileVersion, NotRead, look
 from eventstore.ingestion.landing import RUN_FILES, ready
+from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from pipelines import jobs
 from pipelines.resources import EventStore
@@ -52,7 +53,7 @@ def landing_files(
     folder = settings.landing()
     with store.connect() as connection:
         known = _known.about(f"{connection.info.dsn} {folder}")
-        seen = look(folder, settled=True, without=known)
+        seen = look(folder, DOMAIN.formats, settled=True, without=known)
         together, alone = ready(connection, seen.files, known)
     news = _name_once(context, seen.skipped)
     number = len(together) or len(alone)

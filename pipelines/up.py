@@ -33,7 +33,10 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web pages.")] = 3000,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the web pages; else PORT, or that of eventstore.toml."),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Also follow the log: appends are in every table a moment later.")
     ] = False,
@@ -47,6 +50,7 @@ def main(
     if backups:
         os.environ["EVENTSTORE_BACKUPS"] = str(Path(backups).expanduser().absolute())
     try:
+        port = port or settings.port()
         only_one.refuse_a_second(home)
         if _in_use(port) and not _left_behind():
             _refuse_port(port)

@@ -46,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[_SESSION] = uuid4().hex[:8]
     os.environ[_FOLDER] = str(folder)
     os.environ[_SERVER] = os.environ.pop("DATABASE_URL", "").strip()
+    for name in ("DATABASE_URL_FILE", "PORT"):
+        os.environ.pop(name, None)
     os.environ["EVENTSTORE_HOME"] = str(folder / "home")
 
 
@@ -109,7 +111,7 @@ def server_url() -> str:
 @pytest.fixture(scope="session")
 def template(server_url: str) -> str:
     """The name of a migrated database that nobody is connected to; made by the first worker to ask."""
-    from eventstore.log.schema import migrate  # noqa: PLC0415
+    from tests.shipped import upgrade  # noqa: PLC0415
 
     name = _prefix() + "template"
     with psycopg.connect(server_url, autocommit=True) as server:
@@ -118,7 +120,7 @@ def template(server_url: str) -> str:
             building = _prefix() + "building"
             _drop(server, building)
             server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(building)))
-            migrate.upgrade(with_database(server_url, building))
+            upgrade(with_database(server_url, building))
             server.execute(
                 sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                     sql.Identifier(building), sql.Identifier(name)

@@ -17,19 +17,24 @@ from eventstore.engine import status as statuses
 from eventstore.engine.derived import DerivedRefreshed, refresh_derived
 from eventstore.engine.projection import Projection
 from eventstore.engine.snapshots import build
-from eventstore.ingestion import cloudevent, load, rejects
-from eventstore.ingestion.lines import Line
+from eventstore.ingestion import landing, load, rejects
+from eventstore.ingestion.admission import StagedEvent, read_event
+from eventstore.ingestion.files import NotRead
+from eventstore.ingestion.formats.cloudevents import CLOUD_EVENTS
 from eventstore.kernel.event_history import HistoryEntry
 from eventstore.kernel.events import Event
+from eventstore.kernel.incoming import Format, Line
 from eventstore.kernel.recorded import FoldEvent, RecordedEvent
 from eventstore.log import append as appending
 from eventstore.log import feed
 from eventstore.log.connection import Connection
+from eventstore.log.schema import migrate
 from eventstore.orders.domain import CUSTOMERS, DAILY_ORDER_METRICS, DOMAIN, HISTORY, ORDERS
 from eventstore.orders.order import OrderState
 
-EVENTS = DOMAIN.events
+EVENTS, FORMATS = DOMAIN.events, DOMAIN.formats
 
+upgrade = partial(migrate.upgrade, functions=DOMAIN.functions)
 read = partial(feed.read, codec=EVENTS)
 stream = partial(feed.stream, codec=EVENTS)
 
@@ -125,21 +130,30 @@ def events_between(connection: Connection, after: UUID, until: UUID, limit: int)
     return reading.events_between(connection, EVENTS, after, until, limit)
 
 
-def ingest(connection: Connection | str, paths: Sequence[Path], **options: Any) -> load.Ingested:
-    return load.ingest(connection, EVENTS, paths, **options)
+def ingest(
+    connection: Connection | str, paths: Sequence[Path], formats: Sequence[Format] = FORMATS, **options: Any
+) -> load.Ingested:
+    return load.ingest(connection, EVENTS, formats, paths, **options)
 
 
-def ingest_landing(connection: Connection | str, folder: Path, **options: Any) -> load.Ingested:
-    return load.ingest_landing(connection, EVENTS, folder, **options)
+def ingest_landing(
+    connection: Connection | str, folder: Path, formats: Sequence[Format] = FORMATS, **options: Any
+) -> load.Ingested:
+    return load.ingest_landing(connection, EVENTS, formats, folder, **options)
+
+
+def files_waiting(connection: Connection, folder: Path) -> list[Path]:
+    return landing.files_waiting(connection, folder, FORMATS)
+
+
+def take(connection: Connection, folder: Path) -> tuple[landing.Claim, list[NotRead]]:
+    return landing.claim(connection, folder, FORMATS)
 
 
 def retry(connection: Connection) -> rejects.Retried:
-    return rejects.retry(connection, EVENTS)
+    return rejects.retry(connection, EVENTS, FORMATS)
 
 
-def parse(line: bytes) -> cloudevent.StagedEvent:
-    return cloudevent.parse(line, EVENTS)
-
-
-def parse_line(line: Line) -> cloudevent.StagedEvent:
-    return cloudevent.parse_line(line, EVENTS)
+def parse(line: bytes) -> StagedEvent:
+    """The event in a line of a file of CloudEvents, not the first one."""
+    return read_event(Line(2, line, len(line)), CLOUD_EVENTS, EVENTS)

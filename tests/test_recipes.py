@@ -43,7 +43,16 @@ class Team:
             shutil.copytree(_ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
 
     def follow(self, recipe: str) -> None:
-        patch = dict(_RECIPES)[recipe]
+        """Apply the patch of a recipe; a migration in it follows the newest there is."""
+        newest = self.python(
+            "-c", "from eventstore.log.schema import migrate; print(migrate.revisions()[-1])"
+        )
+        patch = re.sub(
+            r"^\+down_revision = .*$",
+            f'+down_revision = "{newest.strip()}"',
+            dict(_RECIPES)[recipe],
+            flags=re.MULTILINE,
+        )
         subprocess.run(["git", "apply", "-"], cwd=self.tree, input=patch, text=True, check=True)
 
     def python(self, *arguments: str) -> str:

@@ -1,12 +1,14 @@
 """What the engine is handed: event types, and what is to become of them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic
 
 from eventstore.engine.derived import Derived
 from eventstore.engine.projection import Projection
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.folding import S
+from eventstore.kernel.incoming import Format
 from eventstore.kernel.shown import shown
 
 
@@ -15,14 +17,20 @@ class Domain(Generic[S]):
     """A business whose events the store keeps.
 
     Questions about the past, and snapshots, are about ``states``, whose table is `orders`; ``history`` is the
-    projection of the same states that `orders_as_of()` reads.
+    projection of the same states that `orders_as_of()` reads. ``formats``: the files that its events come in.
+
+    ``functions`` is a folder of SQL files, run after those of the log, in the order of their names: they
+    create `payload_problem` and `new_payload_problem`, by which SQL checks the payload of an event, and what
+    else the domain needs.
     """
 
     events: Codec
     states: Projection[S]
     history: Projection[S]
+    formats: tuple[Format, ...] = ()
     others: tuple[Projection[Any], ...] = ()
     derived: tuple[Derived, ...] = ()
+    functions: Path | None = None
 
     @property
     def projections(self) -> tuple[Projection[Any], ...]:

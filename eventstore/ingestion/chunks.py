@@ -3,18 +3,18 @@
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from eventstore.ingestion.cloudevent import RefusedError, parse_line
+from eventstore.ingestion.admission import read_event
 from eventstore.ingestion.files import FileVersion, Found, InputFileError, is_settled, open_file
 from eventstore.ingestion.landing import forget
-from eventstore.ingestion.lines import DamagedGzipError, Line, Source, read_lines
+from eventstore.ingestion.lines import DamagedGzipError, Source, read_lines
 from eventstore.ingestion.rejects import forget_damage, keep
 from eventstore.ingestion.staging import Numbered, Refused, Settled
 from eventstore.kernel.codec import Codec
+from eventstore.kernel.incoming import Format, Line, RefusedError
 from eventstore.log.connection import Connection
 
 _UNSETTLED, _APPENDED, _DUPLICATE, _REFUSED = range(4)
@@ -58,8 +58,8 @@ class _Part(msgspec.Struct):
     is_last: bool = False
 
     @property
-    def path(self) -> Path:
-        return self.reading.found.path
+    def format(self) -> Format:
+        return self.reading.found.format
 
 
 class Chunk(msgspec.Struct):
@@ -80,7 +80,7 @@ class Chunk(msgspec.Struct):
     def add(self, line: Line) -> None:
         number = self._number(line)
         try:
-            self.events.append((number, parse_line(line, self.codec)))
+            self.events.append((number, read_event(line, self.parts[-1].format, self.codec)))
         except RefusedError as error:
             self.refused.append(Refused(number, error.reason, error.detail))
 
@@ -92,12 +92,8 @@ class Chunk(msgspec.Struct):
         self._remember(settled)
         for start, refused in groupby(settled.refused, lambda each: self._part_of(each.line).start):
             part = self._part_of(start)
-            lines, kept = {}, []
-            for each in refused:
-                line = self.lines[each.line]
-                lines[line.number] = line
-                kept.append(each._replace(line=line.number))
-            keep(connection, part.reading.done.file, lines, Settled([], [], kept))
+            kept = [(self.lines[each.line], each.reason, each.detail) for each in refused]
+            keep(connection, part.reading.done.file, part.format, kept)
         ended = [
             part
             for part in self.parts
@@ -238,7 +234,7 @@ class _Watched:
 
 def _lines(file: Source, reading: Reading) -> Iterator[Line | DamagedGzipError]:
     try:
-        yield from read_lines(file)
+        yield from reading.found.format.records(read_lines(file))
     except DamagedGzipError as damage:
         reading.damaged = True
         yield damage

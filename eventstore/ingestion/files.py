@@ -6,13 +6,13 @@ How to hand files over: write under another name, such as ``.orders.ndjson.tmp``
 import os
 import stat
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from eventstore.ingestion.formats import by_suffix, suffix_of
+from eventstore.kernel.incoming import Format
 from eventstore.log.errors import EventStoreError
-
-SUFFIXES = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
 
 #: Bytes of a path: it is in indexes, whose entries PostgreSQL limits to 2,704 bytes.
 MAX_PATH = 2000
@@ -39,6 +39,7 @@ class Found(NamedTuple):
     """A file that can be read."""
 
     path: Path
+    format: Format  #: as its name says
     version: FileVersion
     changed_at: float  #: when it got its place or its content, by the clock of the file system
     folder: Path | None = None  #: where it was found; None: somebody named the file itself
@@ -63,7 +64,7 @@ class Look(NamedTuple):
     skipped: list[NotRead]
 
 
-def expand(paths: Iterable[Path]) -> Look:
+def expand(paths: Iterable[Path], formats: Sequence[Format]) -> Look:
     """The files that ``paths`` stand for, each once; of a folder all that can be ingested, by name.
 
     Raises InputFileError for the first path that is none.
@@ -71,14 +72,16 @@ def expand(paths: Iterable[Path]) -> Look:
     files: dict[Path, Found] = {}
     skipped: dict[NotRead, None] = {}
     for path in paths:
-        found = _look_at(path)
+        found = _look_at(path, formats)
         for file in found.files:
             files.setdefault(file.path, file)
         skipped.update(dict.fromkeys(found.skipped))
     return Look(list(files.values()), list(skipped))
 
 
-def look(folder: Path, *, settled: bool = False, without: Container[FileVersion] = ()) -> Look:
+def look(
+    folder: Path, formats: Sequence[Format], *, settled: bool = False, without: Container[FileVersion] = ()
+) -> Look:
     """The files of ``folder`` that can be ingested, and those with such names that cannot.
 
     ``settled``: as a landing folder is read, where ``ingested_files`` decides: without files that may still
@@ -87,9 +90,9 @@ def look(folder: Path, *, settled: bool = False, without: Container[FileVersion]
     Raises InputFileError where the folder cannot be looked into; one that is not there has no files.
     """
     where, real = name_of(folder).rstrip("/"), os.path.realpath(folder)
-    seen = Look([], [])
+    seen, suffixes = Look([], []), by_suffix(formats)
     newest = time.time_ns()
-    for entry in _entries(folder):
+    for entry in _entries(folder, tuple(suffixes)):
         if not entry.name.isascii() and settled and not _is_utf8(entry.name):
             seen.skipped.append(NotRead(printable(entry.path), "its name is not UTF-8"))
             continue
@@ -113,7 +116,8 @@ def look(folder: Path, *, settled: bool = False, without: Container[FileVersion]
             seen.skipped.append(NotRead(printable(entry.path), wrong))
         # A time in the future is no reason to wait.
         elif not settled or abs(newest - is_now.st_mtime_ns) >= _SETTLED_NS:
-            seen.files.append(Found(Path(entry.path), version, is_now.st_ctime, folder))
+            form = suffixes[suffix_of(entry.name, suffixes)]
+            seen.files.append(Found(Path(entry.path), form, version, is_now.st_ctime, folder))
     seen.files.sort(key=lambda found: found.path.name)
     seen.skipped.sort()
     return seen
@@ -162,7 +166,7 @@ def printable(path: Path | str) -> str:
     )
 
 
-def _look_at(path: Path) -> Look:
+def _look_at(path: Path, formats: Sequence[Format]) -> Look:
     try:
         is_now = path.stat()
     except FileNotFoundError:
@@ -170,24 +174,26 @@ def _look_at(path: Path) -> Look:
     except OSError as error:
         raise InputFileError(f"{printable(path)}: {_because(error)}") from None
     if stat.S_ISDIR(is_now.st_mode):
-        return look(path)
-    if not path.name.lower().endswith(SUFFIXES):
-        raise InputFileError(f"{printable(path)}: the name must end with one of {', '.join(SUFFIXES)}")
+        return look(path, formats)
+    suffixes = by_suffix(formats)
+    suffix = suffix_of(path.name, suffixes)
+    if not suffix:
+        raise InputFileError(f"{printable(path)}: the name must end with one of {', '.join(suffixes)}")
     wrong = _wrong(is_now.st_mode, name_of(path))
     if wrong:
         raise InputFileError(f"{printable(path)}: {wrong}")
     if not os.access(path, os.R_OK):
         raise InputFileError(f"{printable(path)}: no permission to read it")
     version = FileVersion(name_of(path), is_now.st_size, _bigint(is_now.st_mtime_ns))
-    return Look([Found(path, version, is_now.st_ctime)], [])
+    return Look([Found(path, suffixes[suffix], version, is_now.st_ctime)], [])
 
 
-def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+def _entries(folder: Path, suffixes: tuple[str, ...]) -> Iterator["os.DirEntry[str]"]:
     """The entries whose names say that they are to be ingested."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith("."):
+                if entry.name.lower().endswith(suffixes) and not entry.name.startswith("."):
                     yield entry
     except FileNotFoundError:
         return

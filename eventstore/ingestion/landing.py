@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from eventstore.ingestion.files import FileVersion, Found, NotRead, look
+from eventstore.kernel.incoming import Format
 from eventstore.log.connection import Connection
 
 #: What one run takes: so many files, or so many bytes of them, of gzip a tenth.
@@ -104,14 +105,14 @@ def ready(
     return _share(together), _share([file.found for file in alone])
 
 
-def files_waiting(connection: Connection, landing: Path) -> list[Path]:
+def files_waiting(connection: Connection, landing: Path, formats: Sequence[Format]) -> list[Path]:
     """The files of the folder ``landing`` that are complete and were not ingested yet, by name."""
-    return [file.found.path for file in waiting(connection, look(landing, settled=True).files)]
+    return [file.found.path for file in waiting(connection, look(landing, formats, settled=True).files)]
 
 
-def claim(connection: Connection, landing: Path) -> tuple[Claim, list[NotRead]]:
+def claim(connection: Connection, landing: Path, formats: Sequence[Format]) -> tuple[Claim, list[NotRead]]:
     """Take the next files of a landing folder; and the names there that are left alone."""
-    seen = look(landing, settled=True)
+    seen = look(landing, formats, settled=True)
     together, alone = ready(connection, seen.files)
     taken = Claim(uuid4(), [], [])
     _forget_unseen(connection, seen.files)

@@ -1,4 +1,4 @@
-"""The limits of the log that a line of a file must keep to: how deep it is nested, how long its numbers are.
+"""The limits of the log that JSON from outside must keep to: how deep it is nested, how long its numbers are.
 
 The database has the same for whatever is appended (schema/functions/limits.sql).
 """
@@ -6,7 +6,7 @@ The database has the same for whatever is appended (schema/functions/limits.sql)
 import re
 from decimal import Decimal, DecimalException
 
-#: Of the payload, and of the metadata. The line around the payload is one level more.
+#: Of the payload, and of the metadata.
 MAX_DEPTH = 100
 
 #: Characters of a number, written without exponent.
@@ -17,33 +17,39 @@ _STRING_OR_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9]++(?:\.[0-9]++)?(?
 # 200 digits in a row have digits at four places that are 50 apart: ten times cheaper to look for.
 _FOUR_DIGITS, _EVERY = re.compile(rb"[0-9]{4}"), 50
 _TINY_NUMBER = re.compile(rb"[0-9][eE]-[0-9]{3}")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # "\\u0000" is a backslash and five letters
 
 
-def is_too_deep(line: bytes) -> bool:
-    """Whether the payload in ``line``, or another attribute, is nested deeper than MAX_DEPTH."""
-    if line.count(b"[") + line.count(b"{") <= MAX_DEPTH + 1:
+def is_too_deep(json: bytes) -> bool:
+    """Whether a value in ``json``, one or several behind each other, is nested deeper than MAX_DEPTH."""
+    if json.count(b"[") + json.count(b"{") <= MAX_DEPTH:
         return False
     deepest = depth = 0
-    for token in _STRING_OR_BRACKET.findall(line):
+    for token in _STRING_OR_BRACKET.findall(json):
         if token in b"[{":
             depth += 1
             deepest = max(deepest, depth)
         elif token in b"]}":
             depth -= 1
-    return deepest > MAX_DEPTH + 1
+    return deepest > MAX_DEPTH
 
 
-def long_number(line: bytes) -> str | None:
-    """A number in ``line`` that is longer than MAX_NUMBER or out of the range of a double.
+def long_number(json: bytes) -> str | None:
+    """A number in ``json`` that is longer than MAX_NUMBER or out of the range of a double.
 
     None where there is none. Of a number with a large exponent its decoder will say so.
     """
-    if not (_FOUR_DIGITS.search(line[::_EVERY]) or _TINY_NUMBER.search(line)):
+    if not (_FOUR_DIGITS.search(json[::_EVERY]) or _TINY_NUMBER.search(json)):
         return None
-    for token in _STRING_OR_NUMBER.findall(line):
+    for token in _STRING_OR_NUMBER.findall(json):
         if not token.startswith(b'"') and _is_out_of_range(token.decode()):
             return str(token.decode())
     return None
+
+
+def has_nul(json: bytes) -> bool:
+    """Whether there is a NUL in a string in ``json``."""
+    return b"\\" in json and b"\\u0000" in json and bool(_NUL.search(json))
 
 
 def _is_out_of_range(number: str) -> bool:

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
-import msgspec
+from eventstore.kernel.incoming import Line
 
 #: The longest line that is read as an event. Of a longer one only this much is kept.
 MAX_LINE = 1 << 20
@@ -16,14 +16,6 @@ _BLOCK = 1 << 18
 #: Real events shrink to a tenth, and the very same line again and again to a hundredth.
 _BOMB_RATIO = 200
 _BOMB_BYTES = 1 << 26
-
-
-class Line(msgspec.Struct, frozen=True, gc=False):
-    """One line as it is in the file, without its end."""
-
-    number: int  #: from 1
-    raw: bytes  #: at most MAX_LINE of it
-    size: int  #: all of it
 
 
 class DamagedGzipError(Exception):

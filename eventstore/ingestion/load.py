@@ -1,4 +1,4 @@
-"""Ingest files of CloudEvents: every good line into the log, every other one into the rejects."""
+"""Ingest files of events: every good line into the log, every other one into the rejects."""
 
 import time
 from collections import Counter
@@ -25,6 +25,7 @@ from eventstore.ingestion.files import Found, InputFileError, NotRead, expand, p
 from eventstore.ingestion.landing import files_waiting
 from eventstore.ingestion.staging import Settled, append
 from eventstore.kernel.codec import Codec
+from eventstore.kernel.incoming import Format
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import is_outage
@@ -86,18 +87,19 @@ Report = Callable[[Progress], None]
 def ingest(
     connection_or_url: Connection | str,
     codec: Codec,
+    formats: Sequence[Format],
     paths: Sequence[Path],
     *,
     on_progress: Report | None = None,
 ) -> Ingested:
-    """Append the CloudEvents of ``paths``, files and folders, to the log.
+    """Append the events of ``paths``, files and folders, to the log; each file in the format of its name.
 
     Lines that cannot be appended go to the table ``rejects``, files that cannot be read to ``failed`` of the
     answer. Commits every few thousand lines; run again after a crash, it appends what is missing and nothing
     twice. Raises InputFileError, before anything is read, for one of the ``paths`` that cannot be ingested.
     """
     started = time.monotonic()
-    seen = expand(paths)
+    seen = expand(paths, formats)
     with _connection(connection_or_url) as connection, _Load(connection, codec, on_progress) as load:
         for group in _groups(seen.files):
             load.read(group)
@@ -107,6 +109,7 @@ def ingest(
 def ingest_landing(
     connection_or_url: Connection | str,
     codec: Codec,
+    formats: Sequence[Format],
     folder: Path,
     *,
     on_progress: Report | None = None,
@@ -118,7 +121,7 @@ def ingest_landing(
     """
     started = time.monotonic()
     with _connection(connection_or_url) as connection:
-        claim, skipped = landing.claim(connection, folder)
+        claim, skipped = landing.claim(connection, folder, formats)
         with _releasing(connection, claim), _Load(connection, codec, on_progress, claim) as load:
             for group in _groups(claim.together):
                 if time.monotonic() < started + _RUN_S:

@@ -1,17 +1,21 @@
 """Lines that could not be appended: keep them, list them, try them again."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 from psycopg.rows import class_row
 
-from eventstore.ingestion.cloudevent import RefusedError, parse_line
-from eventstore.ingestion.lines import Line
+from eventstore.ingestion.admission import StagedEvent, read_event
+from eventstore.ingestion.formats import by_name
+from eventstore.ingestion.lines import MAX_LINE
 from eventstore.ingestion.staging import Numbered, Refused, Settled, append
 from eventstore.kernel.codec import Codec
+from eventstore.kernel.incoming import Format, Line, RefusedError
+from eventstore.kernel.shown import shown
 from eventstore.log.connection import Connection
 
 #: Reasons that tell of a file, not of one line of it.
@@ -28,12 +32,22 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     file: str
     line: int
+    format: str
     reason: str
     detail: str
     raw: bytes
     raw_bytes: int
     rejected_at: datetime
     resolved_at: datetime | None
+
+
+class _Waiting(NamedTuple):
+    """What a retry needs of a reject."""
+
+    record: Line
+    format: str
+    reason: str
+    detail: str
 
 
 class Retried(msgspec.Struct, kw_only=True):
@@ -60,7 +74,8 @@ def list_rejects(
     """
     with connection.cursor(row_factory=class_row(Reject)) as cursor:
         return cursor.execute(
-            "SELECT id, file, line, reason, detail, raw, raw_bytes, rejected_at, resolved_at FROM rejects "
+            "SELECT id, file, line, format, reason, detail, raw, raw_bytes, rejected_at, resolved_at "
+            "FROM rejects "
             "WHERE (resolved_at IS NOT NULL) = %(resolved)s "
             "AND (%(file)s::text IS NULL OR file = %(file)s "
             "OR right(file, length(%(file)s) + 1) = '/' || %(file)s) "
@@ -79,18 +94,18 @@ def count_by_reason(connection: Connection) -> dict[str, int]:
     )
 
 
-def keep(connection: Connection, file: str, lines: Mapping[int, Line], settled: Settled) -> None:
-    """Store what was refused of the ``lines`` of a file; a line stored before gets the newest reason."""
+def keep(connection: Connection, file: str, form: Format, refused: Iterable[tuple[Line, str, str]]) -> None:
+    """Store records of a file with reason and detail; one that was stored before gets the newest of these."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO rejects (file, line, reason, detail, raw, raw_bytes) "
-            "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (file, line, raw_sha256) "
-            "DO UPDATE SET reason = EXCLUDED.reason, detail = EXCLUDED.detail "
-            "WHERE rejects.resolved_at IS NULL "
-            "AND (rejects.reason, rejects.detail) <> (EXCLUDED.reason, EXCLUDED.detail)",
+            "INSERT INTO rejects (file, line, format, reason, detail, raw, raw_bytes) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (file, line, raw_sha256) "
+            "DO UPDATE SET (format, reason, detail) = (EXCLUDED.format, EXCLUDED.reason, EXCLUDED.detail) "
+            "WHERE rejects.resolved_at IS NULL AND (rejects.format, rejects.reason, rejects.detail) "
+            "<> (EXCLUDED.format, EXCLUDED.reason, EXCLUDED.detail)",
             [
-                (file, line, reason, _storable(detail), lines[line].raw, lines[line].size)
-                for line, reason, detail in settled.refused
+                (file, line.number, form.name, reason, _storable(detail), line.raw[:MAX_LINE], line.size)
+                for line, reason, detail in refused
             ],
         )
 
@@ -113,24 +128,24 @@ def damaged_files(connection: Connection, limit: int = 1000) -> list[tuple[str, 
     ).fetchall()
 
 
-def retry(connection: Connection, codec: Codec) -> Retried:
-    """Try all unresolved rejects again, as after a fix or with newer code.
+def retry(connection: Connection, codec: Codec, formats: Sequence[Format]) -> Retried:
+    """Try all unresolved rejects again, as after a fix or with newer code, each by the format it came in.
 
     One that is appended now, or turns out to be in the log already, is resolved in the same transaction;
-    the others wait on, with the reason they have now.
+    the others wait on, with the reason they have now. So does what tells of a damaged file: it is a piece of
+    a record, and resolved when that file was read to its end.
     """
-    done = Retried()
+    done, known = Retried(), by_name(formats)
     after = 0
     while batch := _unresolved(connection, after):
         after = max(batch)
         events: list[Numbered] = []
         refused: list[Refused] = []
-        for number, (line, before) in batch.items():
+        for number, waiting in batch.items():
             try:
-                events.append((number, parse_line(line, codec)))
+                events.append((number, _event(waiting, known, codec)))
             except RefusedError as error:
-                now = Refused(number, error.reason, error.detail)
-                refused.append(before if before.reason in DAMAGED_FILE else now)
+                refused.append(Refused(number, error.reason, error.detail))
         for settled in append(connection, events, refused, partial(_resolve, connection)):
             done.appended += len(settled.appended)
             done.duplicates += len(settled.duplicates)
@@ -145,19 +160,35 @@ def add_reasons(counts: Mapping[str, int], settled: Settled) -> dict[str, int]:
     return dict(Counter(counts) + Counter(refused.reason for refused in settled.refused))
 
 
-def _unresolved(connection: Connection, after: int) -> dict[int, tuple[Line, Refused]]:
+def _event(waiting: _Waiting, known: Mapping[str, Format], codec: Codec) -> StagedEvent:
+    """The event of a reject. Raises RefusedError, whatever is wrong: there are others."""
+    if waiting.reason in DAMAGED_FILE:
+        raise RefusedError(waiting.reason, waiting.detail)
+    form = known.get(waiting.format)
+    if form is None:
+        detail = f"it came as {shown(waiting.format)}; known formats: {', '.join(known)}"
+        raise RefusedError("unknown_format", detail)
+    try:
+        return read_event(waiting.record, form, codec)
+    except RefusedError:
+        raise
+    except Exception as error:
+        raise RefusedError("format_failed", f"{form.name}: {type(error).__name__}: {error}") from error
+
+
+def _unresolved(connection: Connection, after: int) -> dict[int, _Waiting]:
     """The next unresolved rejects by id: some lines, or some megabytes."""
-    found: dict[int, tuple[Line, Refused]] = {}
+    found: dict[int, _Waiting] = {}
     size = 0
     with connection.transaction(), connection.cursor(name="unresolved_rejects") as cursor:
         cursor.itersize = 50
         cursor.execute(
-            "SELECT id, line, raw, raw_bytes, reason, detail FROM rejects "
+            "SELECT id, line, raw, raw_bytes, format, reason, detail FROM rejects "
             "WHERE resolved_at IS NULL AND id > %s ORDER BY id",
             (after,),
         )
-        for number, line, raw, raw_bytes, reason, detail in cursor:
-            found[number] = Line(line, raw, raw_bytes), Refused(number, reason, detail)
+        for number, line, raw, raw_bytes, form, reason, detail in cursor:
+            found[number] = _Waiting(Line(line, raw, raw_bytes), form, reason, detail)
             size += len(raw)
             if len(found) >= _BATCH_LINES or size >= _BATCH_BYTES:
                 break

@@ -12,7 +12,7 @@ from psycopg.errors import (
 )
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from eventstore.ingestion.cloudevent import StagedEvent
+from eventstore.ingestion.admission import StagedEvent
 from eventstore.kernel.shown import shown
 from eventstore.log.connection import Connection
 

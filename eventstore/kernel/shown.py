@@ -11,7 +11,7 @@ _LONGEST = 60
 def shown(value: Any, longest: int = _LONGEST) -> str:
     """``value`` as JSON on one line, cut with … where it is long, with escapes for what cannot be printed."""
     if isinstance(value, bytes | bytearray | msgspec.Raw):
-        text = bytes(value[: longest * 8]).decode(errors="backslashreplace")
+        text = bytes(value)[: longest * 8].decode(errors="backslashreplace")
     elif isinstance(value, str):
         text = json.dumps(value[: longest * 8], ensure_ascii=False)
         text = text if len(value) <= longest * 8 else text[:-1]

@@ -9,10 +9,12 @@ from eventstore.engine.domain import Domain
 from eventstore.engine.history.row_per_span import ROW_PER_SPAN
 from eventstore.engine.projection import Projection
 from eventstore.engine.row_per_order import ROW_PER_ORDER
+from eventstore.ingestion.formats.cloudevents import CLOUD_EVENTS
 from eventstore.orders.events import EVENTS
 from eventstore.orders.order import ORDER_RULES, OrderState
 
 _STATEMENTS = Path(__file__).parent / "derived"
+_FUNCTIONS = Path(__file__).parent / "functions"
 
 
 def _new_order(order_id: UUID) -> OrderState:
@@ -53,6 +55,8 @@ DAILY_ORDER_METRICS = Derived(
 
 DOMAIN = Domain(
     events=EVENTS,
+    formats=(CLOUD_EVENTS,),
+    functions=_FUNCTIONS,
     states=ORDERS,
     history=HISTORY,
     derived=(CUSTOMERS, DAILY_ORDER_METRICS),

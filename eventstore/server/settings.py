@@ -1,11 +1,32 @@
-"""All that comes from the environment: EVENTSTORE_HOME, DATABASE_URL, READ_URL and the backups."""
+"""What this machine is told: by the environment, else by ``eventstore.toml`` in the home folder."""
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from eventstore.server import embedded
 from eventstore.server.errors import ServerError
+from eventstore.server.machine import FILE, Machine, read_machine
 from eventstore.server.urls import checked, database_name, with_database
+
+#: The variables that are read, and what each says.
+VARIABLES = {
+    "EVENTSTORE_HOME": "the folder of eventstore.toml and of all that is kept outside a database of yours; "
+    ".eventstore in the current folder by default",
+    "DATABASE_URL": "your own PostgreSQL 15 to 18, postgresql://user:password@host/database",
+    "DATABASE_URL_FILE": "a file with that URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
+    "READ_URL": "a replica of that database: reads go there, appends do not",
+    "PORT": "the port of Dagster's web pages",
+    "EVENTSTORE_BACKUPS": "the folder where backups are kept, best on another disk; without it none is taken "
+    "by the clock",
+}
+
+
+class Given(NamedTuple):
+    """What somebody said, and where."""
+
+    value: str
+    where: str  #: a variable of the environment, or the file
 
 
 def home() -> Path:
@@ -16,9 +37,19 @@ def home() -> Path:
     return Path(os.environ.get("EVENTSTORE_HOME") or ".eventstore").expanduser().absolute()
 
 
+def file() -> Path:
+    """``eventstore.toml``; not necessarily there."""
+    return home() / FILE
+
+
+def machine() -> Machine:
+    """What the file says. Raises ServerError where it says what it may not."""
+    return read_machine(home())
+
+
 def landing() -> Path:
     """Where producers leave files for ingestion."""
-    return home() / "landing"
+    return home() / Path(machine().landing).expanduser()
 
 
 def made(folder: Path) -> Path:
@@ -37,40 +68,86 @@ def dagster_home() -> Path:
     return home() / "dagster"
 
 
-def database_url() -> str:
-    """DATABASE_URL where it is set, else the embedded PostgreSQL, which this starts.
+def port() -> int:
+    """Of Dagster's web pages."""
+    said = _variable("PORT")
+    if not said:
+        return machine().port
+    if not (said.isascii() and said.isdecimal() and 1 <= int(said[:6]) <= 65535):
+        raise ServerError("PORT is not a port: give a whole number from 1 to 65535")
+    return int(said)
 
-    The database of the embedded server exists; the one DATABASE_URL names may not (``ensure_database``).
+
+def given_url() -> Given | None:
+    """The URL of a database that somebody named; None where nobody did."""
+    if url := _variable("DATABASE_URL"):
+        return Given(checked(url), "DATABASE_URL")
+    if name := _variable("DATABASE_URL_FILE"):
+        return Given(checked(_secret(name), name=f"the URL in {name}"), "DATABASE_URL_FILE")
+    said = machine().database_url
+    return Given(checked(said), FILE) if said else None
+
+
+def database_url() -> str:
+    """The database that somebody named, else that of the embedded PostgreSQL, which this starts.
+
+    The database of the embedded server exists; one that somebody named may not (``ensure_database``).
     """
-    url = os.environ.get("DATABASE_URL", "").strip()
-    return checked(url) if url else embedded.start(home())
+    given = given_url()
+    if given:
+        return given.value
+    if not machine().embedded:
+        raise ServerError(
+            f"no database is named, and {file()} says embedded = false: set DATABASE_URL, DATABASE_URL_FILE "
+            "or database_url there"
+        )
+    return embedded.start(home())
 
 
 def read_url() -> str | None:
-    """READ_URL: a replica of that database, where reads are sent; None where they are not."""
-    url = os.environ.get("READ_URL", "").strip()
-    return checked(url, name="READ_URL") if url else None
+    """A replica of that database, where reads are sent; None where they are not."""
+    if url := _variable("READ_URL"):
+        return checked(url, name="READ_URL")
+    said = machine().read_url
+    return checked(said, name=f"{file()}: read_url") if said else None
 
 
 def backups() -> Path | None:
-    """EVENTSTORE_BACKUPS: where backups are kept; None where none are taken by the clock."""
-    folder = os.environ.get("EVENTSTORE_BACKUPS", "").strip()
-    return Path(folder).expanduser().absolute() if folder else None
+    """Where backups are kept; None where none are taken by the clock."""
+    if folder := _variable("EVENTSTORE_BACKUPS"):
+        return Path(folder).expanduser().absolute()
+    said = machine().backups
+    return home() / Path(said).expanduser() if said else None
 
 
 def backup_days() -> int:
-    """EVENTSTORE_BACKUP_DAYS: how far back one can go; a week."""
-    text = os.environ.get("EVENTSTORE_BACKUP_DAYS", "").strip() or "7"
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 36_500):
-        raise ServerError(f"EVENTSTORE_BACKUP_DAYS is {text!r}: expected a number of days, 1 or more")
-    return int(text)
+    """How far back one can go."""
+    return machine().backup_days
 
 
 def embedded_home() -> Path | None:
-    """The home of the embedded PostgreSQL, or None where DATABASE_URL names a server that is not ours."""
-    return None if os.environ.get("DATABASE_URL", "").strip() else home()
+    """The home of the embedded PostgreSQL, or None where somebody named a server that is not ours."""
+    return None if given_url() else home()
 
 
 def dagster_database_url(url: str) -> str:
     """Dagster's own database beside the one at ``url``. A plain "dagster" could be another team's."""
     return with_database(url, f"{database_name(url)}_dagster")
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name, "").strip()
+
+
+def _secret(name: str) -> str:
+    """The one line of a file that DATABASE_URL_FILE names; no error shows what is in it."""
+    try:
+        text = Path(name).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ServerError(f"cannot read {name}, which DATABASE_URL_FILE names: {reason}") from None
+    if len(text.splitlines()) != 1:
+        raise ServerError(
+            f"{name}, which DATABASE_URL_FILE names, must hold one line: the URL of the database"
+        )
+    return text

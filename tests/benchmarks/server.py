@@ -14,9 +14,9 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from eventstore.log.schema import migrate
 from eventstore.server import embedded
 from eventstore.server.urls import checked, with_database
+from tests.shipped import upgrade
 
 _SETTINGS = [
     "fsync",
@@ -60,7 +60,7 @@ class Server:
             create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
             if name == template:
                 server.execute(create.format(sql.Identifier(name), sql.Identifier("template0")))
-                migrate.upgrade(with_database(self.url, name))
+                upgrade(with_database(self.url, name))
                 with psycopg.connect(with_database(self.url, name)) as connection:
                     connection.execute(_PLAIN)
                 return self.new_database()

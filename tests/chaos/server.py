@@ -11,10 +11,10 @@ import psutil
 import psycopg
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from eventstore.log.schema import migrate
 from eventstore.server import embedded
 from eventstore.server.errors import ServerError
 from tests.chaos.stage import Connection
+from tests.shipped import upgrade
 
 _SETTINGS = {
     "fsync": "on",
@@ -36,7 +36,7 @@ class Server:
                 connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
         embedded.stop(home)
         embedded.start(home)
-        migrate.upgrade(self.url)
+        upgrade(self.url)
         self._furthest = 0
 
     def connect(self) -> Connection:

@@ -20,6 +20,7 @@ from eventstore.engine.reading import FOLD_JSON
 from eventstore.face.cloudevents import as_cloudevent
 from eventstore.kernel.events import UnknownEvent
 from eventstore.log import feed
+from eventstore.log.schema import migrate
 from eventstore.orders.domain import (
     HISTORY,
     ORDERS,
@@ -36,6 +37,7 @@ from tests.shipped import (
     refresh_stale,
     replay_bucket,
     state,
+    upgrade,
 )
 from tests.shipped import promote_projection as promote
 
@@ -414,8 +416,6 @@ def test_of_many_orders_in_quarantine_those_are_tried_first_that_waited_longest(
 
 @pytest.fixture
 def before_0004(new_database: Callable[..., str]) -> Iterator[tuple[Database, str]]:
-    from eventstore.log.schema import migrate  # noqa: PLC0415
-
     url = new_database(migrated=False)
     migrate.upgrade(url, "0003")
     with psycopg.connect(url, autocommit=True) as connection:
@@ -452,8 +452,6 @@ SELECT proname, proacl::text, proowner::regrole::text, '', '', pg_get_functionde
 def test_the_views_of_a_team_survive_that_sums_become_unbounded_and_no_table_is_written_anew(
     before_0004: tuple[Database, str],
 ) -> None:
-    from eventstore.log.schema import migrate  # noqa: PLC0415
-
     connection, url = before_0004
     role = f"team_{uuid4().hex[:8]}"
     connection.execute(VIEWS.format(role=role))
@@ -463,7 +461,7 @@ def test_the_views_of_a_team_survive_that_sums_become_unbounded_and_no_table_is_
         " AND relname !~ 'event' ORDER BY 1"
     )
     before, stored = connection.execute(CATALOG).fetchall(), connection.execute(files).fetchall()
-    migrate.upgrade(url)
+    upgrade(url)
     assert connection.execute(CATALOG).fetchall() == before
     assert connection.execute(files).fetchall() == stored
     limited = connection.execute(
@@ -476,13 +474,11 @@ def test_the_views_of_a_team_survive_that_sums_become_unbounded_and_no_table_is_
 
 
 def test_what_cannot_be_created_again_is_named(before_0004: tuple[Database, str]) -> None:
-    from eventstore.log.schema import migrate  # noqa: PLC0415
-
     connection, url = before_0004
     connection.execute("CREATE VIEW paid AS SELECT paid_amount FROM orders")
     connection.execute("CREATE MATERIALIZED VIEW kept AS SELECT * FROM paid")
     with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="materialized view kept depends on"):
-        migrate.upgrade(url)
+        upgrade(url)
     assert migrate.current(url) == "0003"
 
 

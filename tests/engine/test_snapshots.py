@@ -371,6 +371,20 @@ def test_an_event_that_the_rules_fail_on_stops_only_its_order(
     assert connection.execute("SELECT count(*) FROM quarantine").fetchone() == (0,)
 
 
+def test_an_order_stays_in_quarantine_when_a_day_before_the_event_that_fails_is_built_again(
+    connection: Database, rules: CountingRules
+) -> None:
+    order = uuid4()
+    rules.poison = {"OrderShipped"}
+    append_json(connection, order, [paid(MONDAY), shipped(TUESDAY)])
+    build_snapshots(connection, MONDAY, TUESDAY)
+    build_snapshots(connection, MONDAY, MONDAY)
+    assert connection.execute("SELECT order_id FROM quarantine").fetchall() == [(order,)]
+    rules.poison = set()
+    refresh_stale(connection)
+    assert snapshot(connection, TUESDAY, order) == ("Shipped", Decimal("1.00"), 2)
+
+
 def test_events_of_a_type_that_is_learned_later_are_folded_into_the_snapshots(
     connection: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +403,22 @@ def test_events_of_a_type_that_is_learned_later_are_folded_into_the_snapshots(
     refresh_stale(connection)
     assert snapshot(connection, MONDAY, order) == ("Shipped", Decimal("1.00"), 2)
     assert snapshot(connection, TUESDAY, order) == ("Shipped", Decimal("2.00"), 3)
+
+
+def test_events_of_a_type_that_is_learned_later_are_folded_into_the_checkpoints(
+    connection: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignorant = replace(
+        RULES_1, rules={kind: rule for kind, rule in RULES_1.rules.items() if kind is not OrderShipped}
+    )
+    monkeypatch.setattr("tests.shipped.ORDERS", replace(ORDERS, foldings=(ignorant,)))
+    append_json(connection, uuid4(), [shipped(MONDAY), *[paid(MONDAY)] * CHECKPOINT_EVERY])
+    refresh_stale(connection)
+    kept = "SELECT status, unknown_events FROM order_checkpoints"
+    assert connection.execute(kept).fetchall() == [("Paid", ["OrderShipped"])]
+    monkeypatch.setattr("tests.shipped.ORDERS", ORDERS)
+    refresh_stale(connection)
+    assert connection.execute(kept).fetchall() == [("Shipped", [])]
 
 
 def test_a_version_that_the_order_does_not_have_is_refused(connection: Database) -> None:

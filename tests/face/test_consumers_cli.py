@@ -97,16 +97,6 @@ def test_delete_asks_first(cli: Cli, ids: list[UUID], monkeypatch: pytest.Monkey
     assert cli("consumers", "--json").json == {}
 
 
-def test_settings_are_shown_and_changed(cli: Cli) -> None:
-    assert cli("settings", "--json").json == {"max_hold": "00:05:00"}
-    assert cli("settings", "max_hold", "90 seconds", "--json").json == {"max_hold": "00:01:30"}
-    assert "00:01:30" in cli("settings").out
-    for value in ("soon", "1 second"):
-        ran = cli("settings", "max_hold", value)
-        assert (ran.code, ran.err.count("\n")) == (1, 1)
-        assert f"max_hold cannot be '{value}'" in ran.err
-
-
 def test_status_names_holders_of_every_kind_and_what_ends_an_old_one(
     cli: Cli, database_url: str, connection: Connection
 ) -> None:

@@ -17,7 +17,6 @@ from eventstore import Fact, OrderCreated, OrderPaid, OrderShipped
 from eventstore.engine.projection import BUCKETS
 from eventstore.ingestion.rejects import list_rejects
 from eventstore.log.connection import Connection
-from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
 from eventstore.server.urls import database_name, with_database
 from tests.shipped import (
@@ -30,6 +29,7 @@ from tests.shipped import (
     refresh_daily_metrics,
     replay_bucket,
     status,
+    upgrade,
 )
 from tests.shipped import promote_projection as promote
 
@@ -217,7 +217,7 @@ def test_settings_of_the_role_change_nothing_from_the_first_migration_on(
         parts = urlsplit(url)
         login = f"{role}:hush@{parts.netloc.rpartition('@')[2]}"
         url = urlunsplit(parts._replace(netloc=login))
-        migrate.upgrade(url)
+        upgrade(url)
         work_through(url, tmp_path)
     finally:
         with psycopg.connect(server_url, autocommit=True) as server:

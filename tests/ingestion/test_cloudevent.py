@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.ingestion.cloudevent import RefusedError
 from eventstore.ingestion.limits import MAX_DEPTH
+from eventstore.kernel.incoming import RefusedError
 from tests.shipped import parse
 
 Make = Callable[..., bytes]

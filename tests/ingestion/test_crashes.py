@@ -27,9 +27,9 @@ import resource, sys
 from pathlib import Path
 import msgspec
 from eventstore.ingestion import load
-from eventstore.orders.events import EVENTS
+from tests.shipped import ingest
 load._CHUNK_LINES = int(sys.argv[3])
-done = load.ingest(sys.argv[1], EVENTS, [Path(sys.argv[2])])
+done = ingest(sys.argv[1], [Path(sys.argv[2])])
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(msgspec.json.encode([done, memory]).decode())
 """

@@ -10,8 +10,7 @@ import psycopg
 import pytest
 
 from eventstore.ingestion.files import expand
-from eventstore.ingestion.load import files_waiting
-from tests.shipped import ingest
+from tests.shipped import FORMATS, files_waiting, ingest
 
 Connection = psycopg.Connection[Any]
 
@@ -99,4 +98,4 @@ def test_names_that_are_no_utf8_do_no_harm(connection: Connection, tmp_path: Pat
 
 def test_each_path_is_expanded_once(tmp_path: Path, drop: Callable[..., Path]) -> None:
     path = drop("a.ndjson")
-    assert [found.path for found in expand([path, tmp_path, path]).files] == [path]
+    assert [found.path for found in expand([path, tmp_path, path], FORMATS).files] == [path]

@@ -8,8 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,12 +17,12 @@ import psycopg
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from eventstore.ingestion import chunks, cloudevent, landing, lines, load
+from eventstore.ingestion import chunks, landing, lines, load
 from eventstore.ingestion.files import MAX_PATH, InputFileError, look, printable
-from eventstore.ingestion.lines import Line
+from eventstore.ingestion.formats.cloudevents import CloudEvents
 from eventstore.ingestion.staging import Settled
-from eventstore.kernel.codec import Codec
-from tests.shipped import EVENTS, ingest, ingest_landing
+from eventstore.kernel.incoming import Line, Proposed
+from tests.shipped import EVENTS, FORMATS, files_waiting, ingest, ingest_landing, take
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]
@@ -68,18 +67,16 @@ def claims_lapse(connection: Connection) -> None:
     connection.execute("UPDATE landing_files SET claimed_until = now()")
 
 
-@contextmanager
-def breaks(monkeypatch: pytest.MonkeyPatch, event_type: bytes, error: Exception) -> Iterator[None]:
-    """To parse a line with this in it raises an error that nobody foresaw."""
+class Breaking(CloudEvents):
+    """To read a record with this in it raises an error that nobody foresaw."""
 
-    def parse(line: Line, codec: Codec) -> Any:
-        if event_type in line.raw:
-            raise error
-        return cloudevent.parse_line(line, codec)
+    def __init__(self, what: bytes, error: Exception) -> None:
+        self._what, self._error = what, error
 
-    with monkeypatch.context() as patch:
-        patch.setattr(chunks, "parse_line", parse)
-        yield
+    def propose(self, record: Line) -> Proposed:
+        if self._what in record.raw:
+            raise self._error
+        return super().propose(record)
 
 
 def test_whatever_lies_in_the_folder_the_good_files_beside_it_are_read(
@@ -177,7 +174,7 @@ def test_a_file_that_became_a_link_out_of_the_folder_after_the_look_is_not_read(
     (tmp_path / "outside.ndjson").write_bytes(event())
     path = drop("a.ndjson")
     drop("b.ndjson")
-    claim, _ = landing.claim(connection, folder)
+    claim, _ = take(connection, folder)
     path.unlink()
     path.symlink_to(tmp_path / "outside.ndjson")
     with load._Load(connection, EVENTS, None, claim) as reading:
@@ -193,7 +190,7 @@ def test_files_that_vanish_or_change_after_the_look_stop_nothing_and_count_for_n
 ) -> None:
     gone, written, renamed = drop("gone.ndjson"), drop("written.ndjson"), drop("renamed.ndjson")
     drop("good.ndjson")
-    claim, _ = landing.claim(connection, folder)
+    claim, _ = take(connection, folder)
     gone.unlink()
     written.write_bytes(event() + b"\n" + event()[:50])  # just now
     drop("other", event() + b"\n" + event(), ns=2 * 10**18).rename(renamed)
@@ -218,23 +215,23 @@ def test_a_file_without_permission_is_tried_again_and_stops_no_other(
 
 
 def test_a_file_that_cannot_be_read_is_tried_again_alone_after_growing_pauses(
-    connection: Connection, folder: Path, drop: Drop, event: Make, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, folder: Path, drop: Drop, event: Make
 ) -> None:
     drop("bad.ndjson", event() + b"\n" + event(type="OrderShipped"))
     drop("good.ndjson")
     pauses = []
-    with breaks(monkeypatch, b"OrderShipped", ValueError("no\0such thing")):
-        for number in range(1, 7):
-            done = ingest_landing(connection, folder)
-            assert [file.appended for file in done.files] == ([1] if number == 1 else [])
-            assert [each.reason for each in done.failed] == ["ValueError: no\0such thing"]
-            assert attempts(connection) == [("bad.ndjson", number, "ValueError: no�such thing")]
-            [(pause,)] = connection.execute(
-                "SELECT round(extract(epoch FROM next_try_at - now()) / 60)::int FROM landing_files"
-            ).fetchall()
-            pauses.append(pause)
-            assert ingest_landing(connection, folder).failed == []  # not before its time
-            pause_is_over(connection)
+    breaking = [Breaking(b"OrderShipped", ValueError("no\0such thing"))]
+    for number in range(1, 7):
+        done = ingest_landing(connection, folder, breaking)
+        assert [file.appended for file in done.files] == ([1] if number == 1 else [])
+        assert [each.reason for each in done.failed] == ["ValueError: no\0such thing"]
+        assert attempts(connection) == [("bad.ndjson", number, "ValueError: no�such thing")]
+        [(pause,)] = connection.execute(
+            "SELECT round(extract(epoch FROM next_try_at - now()) / 60)::int FROM landing_files"
+        ).fetchall()
+        pauses.append(pause)
+        assert ingest_landing(connection, folder, breaking).failed == []  # not before its time
+        pause_is_over(connection)
     assert pauses == [1, 5, 15, 60, 60, 60]
     done = ingest_landing(connection, folder)
     assert (done.appended, done.duplicates, done.failed) == (1, 1, [])
@@ -261,18 +258,18 @@ def test_two_runs_at_once_take_different_files_and_a_claim_that_lapsed_is_taken_
     connection: Connection, folder: Path, drop: Drop
 ) -> None:
     drop("a.ndjson")
-    first, _ = landing.claim(connection, folder)
+    first, _ = take(connection, folder)
     drop("b.ndjson")
-    second, _ = landing.claim(connection, folder)
+    second, _ = take(connection, folder)
     assert [found.path.name for found in first.together] == ["a.ndjson"]
     assert [found.path.name for found in second.together] == ["b.ndjson"]
     claims_lapse(connection)
-    third, _ = landing.claim(connection, folder)
+    third, _ = take(connection, folder)
     assert len(third.together) == 2  # nobody had begun them
     assert landing.begin(connection, first, first.together) == []
     landing.renew(connection, first)
     landing.release(connection, first)
-    assert landing.claim(connection, folder)[0].together == []
+    assert take(connection, folder)[0].together == []
 
 
 def test_a_claim_waits_for_another_of_the_same_files_and_takes_what_that_left(
@@ -281,10 +278,10 @@ def test_a_claim_waits_for_another_of_the_same_files_and_takes_what_that_left(
     for name in ("a.ndjson", "b.ndjson"):
         drop(name)
     with psycopg.connect(database_url) as other:
-        seen = look(folder, settled=True)
+        seen = look(folder, FORMATS, settled=True)
         landing._take(other, uuid4(), seen.files[:1], alone=False)
         claims: list[landing.Claim] = []
-        waits = threading.Thread(target=lambda: claims.append(landing.claim(connection, folder)[0]))
+        waits = threading.Thread(target=lambda: claims.append(take(connection, folder)[0]))
         waits.start()
         with psycopg.connect(database_url, autocommit=True) as watcher:
             until(
@@ -306,19 +303,19 @@ def test_only_one_run_at_a_time_reads_files_that_failed_and_new_ones_go_before_t
 ) -> None:
     for name in ("a.ndjson", "b.ndjson"):
         drop(name)
-    crashed, _ = landing.claim(connection, folder)
+    crashed, _ = take(connection, folder)
     landing.begin(connection, crashed, crashed.together)
     claims_lapse(connection)
     pause_is_over(connection)
     drop("new.ndjson")
-    claim, _ = landing.claim(connection, folder)
+    claim, _ = take(connection, folder)
     assert [found.path.name for found in claim.together] == ["new.ndjson"]
     assert [found.path.name for found in claim.alone] == ["a.ndjson", "b.ndjson"]
     drop("c.ndjson")
     connection.execute(
         "UPDATE landing_files SET attempts = 1, claimed_until = now() WHERE file LIKE '%/b.ndjson'"
     )
-    other, _ = landing.claim(connection, folder)
+    other, _ = take(connection, folder)
     assert [found.path.name for found in other.together] == ["c.ndjson"]
     assert other.alone == []
 
@@ -331,7 +328,7 @@ def test_a_very_large_file_is_read_alone_and_a_run_takes_so_much_and_no_more(
     drop("b_large.ndjson.gz", b"x" * 101)
     for number in range(5):
         drop(f"{number}.ndjson", b"x" * 300)
-    claim, _ = landing.claim(connection, folder)
+    claim, _ = take(connection, folder)
     assert [found.path.name for found in claim.together] == ["0.ndjson", "1.ndjson", "2.ndjson"]
     assert [found.path.name for found in claim.alone] == ["a_large.ndjson"]
 
@@ -404,15 +401,14 @@ def test_a_gzip_bomb_is_read_to_a_bound_with_flat_memory_and_not_again(
 KILLED_BY_A_FILE = """
 import os, signal, sys
 from pathlib import Path
-from eventstore.ingestion import chunks
+from eventstore.ingestion.formats.cloudevents import CloudEvents
 from tests.shipped import ingest_landing
-parse = chunks.parse_line
-def deadly(line, codec):
-    if b"KILLS" in line.raw:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return parse(line, codec)
-chunks.parse_line = deadly
-done = ingest_landing(sys.argv[1], Path(sys.argv[2]))
+class Deadly(CloudEvents):
+    def propose(self, record):
+        if b"KILLS" in record.raw:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().propose(record)
+done = ingest_landing(sys.argv[1], Path(sys.argv[2]), [Deadly()])
 print(len(done.files))
 """
 
@@ -528,7 +524,7 @@ def test_attempts_at_files_that_are_gone_are_forgotten_in_the_end(
     connection: Connection, folder: Path, drop: Drop
 ) -> None:
     path = drop("a.ndjson")
-    claim, _ = landing.claim(connection, folder)
+    claim, _ = take(connection, folder)
     landing.begin(connection, claim, claim.together)
     landing.failed(connection, claim, claim.together[0].version, "no")
     path.unlink()
@@ -541,14 +537,13 @@ def test_attempts_at_files_that_are_gone_are_forgotten_in_the_end(
 
 
 def test_one_file_of_a_folder_that_cannot_be_read_does_not_keep_the_others_from_it(
-    connection: Connection, folder: Path, drop: Drop, event: Make, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, folder: Path, drop: Drop, event: Make
 ) -> None:
     """As `eventstore ingest FOLDER` reads it."""
     drop("a.ndjson", event(type="OrderShipped"))
     drop("b.ndjson")
     (folder / "c.ndjson").symlink_to("/etc/hostname")
-    with breaks(monkeypatch, b"OrderShipped", MemoryError()):
-        done = ingest(connection, [folder])
+    done = ingest(connection, [folder], [Breaking(b"OrderShipped", MemoryError())])
     assert [Path(file.file).name for file in done.files] == ["b.ndjson"]
     assert [Path(each.file).name for each in (*done.failed, *done.skipped)] == ["a.ndjson", "c.ndjson"]
 
@@ -567,7 +562,7 @@ def test_an_ingester_may_do_all_of_this_and_a_reader_may_look(
     connection.execute("SET ROLE eventstore_ingester")
     assert len(ingest_landing(connection, folder).files) == 2
     connection.execute("SET ROLE eventstore_reader")
-    assert landing.files_waiting(connection, folder) == []
+    assert files_waiting(connection, folder) == []
     connection.execute("RESET ROLE")
 
 
@@ -580,9 +575,9 @@ def test_a_run_that_lives_keeps_the_files_that_it_took(
     connection: Connection, folder: Path, drop: Drop
 ) -> None:
     drop("events.ndjson")
-    mine, _ = landing.claim(connection, folder)
+    mine, _ = take(connection, folder)
     connection.execute("UPDATE landing_files SET claimed_until = clock_timestamp()")
     landing.renew(connection, mine)
-    theirs, _ = landing.claim(connection, folder)
+    theirs, _ = take(connection, folder)
     assert [found.path.name for found in mine.together] == ["events.ndjson"]
     assert theirs.together == []

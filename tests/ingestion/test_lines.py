@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore.ingestion import lines
-from eventstore.ingestion.lines import MAX_LINE, DamagedGzipError, Line, read_lines
+from eventstore.ingestion.lines import MAX_LINE, DamagedGzipError, read_lines
+from eventstore.kernel.incoming import Line
 
 
 def read(content: bytes) -> list[bytes]:

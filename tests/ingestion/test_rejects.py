@@ -15,7 +15,7 @@ from eventstore.ingestion.rejects import Retried, count_by_reason, list_rejects
 from eventstore.kernel.codec import Codec, PayloadError
 from eventstore.kernel.events import Event
 from eventstore.orders.events import EVENTS
-from tests.shipped import retry
+from tests.shipped import FORMATS, retry
 
 Connection = psycopg.Connection[Any]
 Make = Callable[..., bytes]
@@ -58,7 +58,7 @@ def test_after_a_fix_a_retry_appends_and_resolves_what_now_passes(
     class OrderReturned(Event, frozen=True, kw_only=True):
         """The fix: code that knows the type."""
 
-    done = rejects.retry(connection, Codec([*EVENTS.types.values(), OrderReturned]))
+    done = rejects.retry(connection, Codec([*EVENTS.types.values(), OrderReturned]), FORMATS)
     assert counts(done) == (2, 1, 0, 1)
     assert done.rejects_by_reason == {"not_json": 1}
     recorded = "SELECT source_id, version, event_type FROM order_events ORDER BY version"

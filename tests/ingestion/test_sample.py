@@ -15,7 +15,7 @@ from eventstore.ingestion.files import expand
 from eventstore.kernel.recorded import FoldEvent
 from eventstore.orders.order import fold
 from eventstore.orders.sample import write_sample
-from tests.shipped import EVENTS, ingest
+from tests.shipped import EVENTS, FORMATS, ingest
 
 Connection = psycopg.Connection[Any]
 DAY = date(2026, 3, 3)
@@ -34,7 +34,7 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(tmp_path: Pat
 def test_the_files_are_handed_over_whole_and_can_all_be_ingested(tmp_path: Path) -> None:
     paths = write_sample(tmp_path / "landing", 100, until=DAY)
     assert len(paths) == 3
-    found = [file.path for file in expand([tmp_path / "landing"]).files]
+    found = [file.path for file in expand([tmp_path / "landing"], FORMATS).files]
     assert sorted((tmp_path / "landing").iterdir()) == sorted(paths) == found
     assert gzip.decompress(paths[0].read_bytes()).startswith(b'{"specversion"')
 

@@ -14,10 +14,9 @@ from psycopg import sql
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.ingestion import load
-from eventstore.ingestion.landing import files_waiting
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
-from tests.shipped import ingest, read
+from tests.shipped import files_waiting, ingest, read
 from tests.shipped import retry as retry_rejects
 
 Connection = psycopg.Connection[Any]

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from tenacity import stop_after_attempt
 
 from eventstore.ingestion import staging
-from eventstore.ingestion.cloudevent import StagedEvent
+from eventstore.ingestion.admission import StagedEvent
 from eventstore.ingestion.staging import Refused, Settled, append
 from eventstore.log.connection import open_connection
 from tests.log.pausing import is_blocked, run_clock, set_clock, until

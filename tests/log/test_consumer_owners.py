@@ -24,8 +24,8 @@ from eventstore.log.consumers import (
 )
 from eventstore.log.errors import ConsumerOwnerError, UnknownConsumerError, WatermarkError
 from eventstore.log.feed import BEGINNING, publish_horizon
-from eventstore.log.schema import migrate
 from tests.log.sessions import drop_logins, make_login, until_blocked
+from tests.shipped import upgrade
 
 Connection = psycopg.Connection[Any]
 PAID = {"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}
@@ -288,7 +288,7 @@ def test_the_database_that_we_make_lets_only_our_roles_connect(
     url = new_database(migrated=False)
     name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
     connection.execute(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
-    migrate.upgrade(url)
+    upgrade(url)
     reader, stranger = login("reader", "eventstore_reader"), login("stranger")
     psycopg.connect(url, user=reader.info.user, password="hush").close()
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):

@@ -23,11 +23,10 @@ from eventstore.log.holders import (
     overdue_holders,
 )
 from eventstore.log.schema import migrate
-from eventstore.log.settings import SettingError, change_setting, settings
 from eventstore.orders.domain import ORDERS
 from eventstore.server import embedded
 from tests.log.sessions import drop_logins, is_alive, make_login, until_blocked
-from tests.shipped import refresh, replay_bucket
+from tests.shipped import refresh, replay_bucket, upgrade
 
 Connection = psycopg.Connection[Any]
 PAID = Jsonb([{"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}])
@@ -280,31 +279,6 @@ def test_readers_see_holders_and_end_nobody(connection: Connection) -> None:
             end_holders(connection)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "says"),
-    [
-        ("max_hold", "soon", "invalid input syntax"),
-        ("max_hold", "1 second", "is between 10 seconds and 1 day"),
-        ("max_hold", "2 days", "is between 10 seconds and 1 day"),
-        ("only_row", "f", "there is no setting 'only_row'; there are: max_hold"),
-        ("max_holds", "1 minute", "there is no setting 'max_holds'"),
-    ],
-)
-def test_a_setting_that_cannot_be_is_refused_in_words(
-    connection: Connection, name: str, value: str, says: str
-) -> None:
-    with pytest.raises(SettingError, match=says):
-        change_setting(connection, name, value)
-    assert [(setting.name, setting.value) for setting in settings(connection)] == [("max_hold", "00:05:00")]
-
-
-def test_a_setting_is_changed_for_everybody(connection: Connection) -> None:
-    change_setting(connection, "max_hold", "10 minutes")
-    [setting] = settings(connection)
-    assert setting.value == "00:10:00"
-    assert len(setting.description) > 40
-
-
 @pytest.fixture(scope="module")
 def home_with_prepared_transactions() -> Iterator[Path]:
     """A server of its own: the setting needs a restart."""
@@ -320,7 +294,7 @@ def home_with_prepared_transactions() -> Iterator[Path]:
 @pytest.fixture
 def prepared_url(home_with_prepared_transactions: Path) -> Iterator[str]:
     url = embedded.start(home_with_prepared_transactions)
-    migrate.upgrade(url)
+    upgrade(url)
     yield url
     with psycopg.connect(url, autocommit=True) as connection:
         for (gid,) in connection.execute("SELECT gid FROM pg_prepared_xacts").fetchall():

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from eventstore.ingestion.cloudevent import RefusedError
+from eventstore.kernel.incoming import RefusedError
 from eventstore.log.append import append_json
 from eventstore.log.errors import InvalidEventError
 from tests.shipped import parse

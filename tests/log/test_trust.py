@@ -11,6 +11,7 @@ from psycopg import sql
 
 from eventstore.log.schema import migrate
 from eventstore.server.errors import ServerError
+from tests.shipped import upgrade
 
 Connection = psycopg.Connection[Any]
 
@@ -35,11 +36,11 @@ def test_a_role_that_may_create_in_public_is_named_with_the_remedy(
     with psycopg.connect(url, autocommit=True) as admin, stranger(admin) as name:
         admin.execute(sql.SQL(allowed).format(sql.Identifier(name)))
         with pytest.raises(ServerError, match=name) as refused:
-            migrate.upgrade(url)
+            upgrade(url)
         assert migrate.current(url) is None
         remedy = str(refused.value).partition("mends that with: ")[2]
         admin.execute(remedy)
-        migrate.upgrade(url)
+        upgrade(url)
 
 
 def test_public_may_create_nothing_after_set_up_even_where_it_could_before(
@@ -48,13 +49,13 @@ def test_public_may_create_nothing_after_set_up_even_where_it_could_before(
     url = new_database(migrated=False)
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
-        migrate.upgrade(url)
+        upgrade(url)
         assert admin.execute(
             "SELECT has_schema_privilege('eventstore_writer', 'public', 'CREATE')"
         ).fetchone() == (False,)
         admin.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
         with pytest.raises(ServerError, match="REVOKE CREATE ON SCHEMA public FROM PUBLIC"):
-            migrate.upgrade(url)
+            upgrade(url)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,9 @@ def test_what_a_stranger_left_in_public_is_named_with_the_remedy(
             sql.SQL("RESET ROLE; REVOKE CREATE ON SCHEMA public FROM {}").format(sql.Identifier(name))
         )
         with pytest.raises(ServerError, match=name) as refused:
-            migrate.upgrade(url)
+            upgrade(url)
         admin.execute(str(refused.value).partition("mends that with: ")[2])
-        migrate.upgrade(url)
+        upgrade(url)
 
 
 def test_functions_of_another_superuser_such_as_those_of_extensions_are_nobodys_business(
@@ -94,4 +95,4 @@ def test_functions_of_another_superuser_such_as_those_of_extensions_are_nobodys_
                 "LANGUAGE sql AS 'SELECT 1'; RESET ROLE"
             ).format(sql.Identifier(name))
         )
-        migrate.upgrade(database_url)
+        upgrade(database_url)

@@ -11,7 +11,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from pipelines import checks
+from eventstore.log.settings import change_setting
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 Line = Callable[..., str]
@@ -167,11 +167,12 @@ def test_rejected_lines_warn_until_they_are_resolved(
 
 
 def test_a_file_that_stays_in_the_landing_folder_warns(
-    run_job: Run, drop: Callable[..., Path], event_line: Line, monkeypatch: pytest.MonkeyPatch
+    run_job: Run, drop: Callable[..., Path], event_line: Line, connection: psycopg.Connection[Any]
 ) -> None:
     drop("left.ndjson", event_line("OrderCreated"))
     assert check(run_job("refresh_orders"), "files_left").passed  # it has just arrived
-    monkeypatch.setattr(checks, "_MAX_WAIT_S", 0)
+    connection.execute("ALTER TABLE settings DROP CONSTRAINT max_file_wait_is_between_1_second_and_30_days")
+    connection.execute("UPDATE settings SET max_file_wait = '0'")
     found = check(run_job("refresh_orders"), "files_left")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert found.metadata["files"].value == ["left.ndjson"]
@@ -238,7 +239,7 @@ def test_rows_folded_by_older_rules_fail_a_check(
 
 
 def test_odd_orders_are_counted_and_warn_when_they_are_many(
-    run_job: Run, drop: Callable[..., Path], event_line: Line
+    run_job: Run, drop: Callable[..., Path], event_line: Line, connection: psycopg.Connection[Any]
 ) -> None:
     drop("mostly_good.ndjson", *[event_line("OrderCreated") for _ in range(10)], event_line("OrderShipped"))
     few = check(run_job("ingest_and_refresh"), "anomalies")
@@ -247,6 +248,8 @@ def test_odd_orders_are_counted_and_warn_when_they_are_many(
     many = check(run_job("ingest_and_refresh"), "anomalies")
     assert (many.passed, many.metadata["odd_orders"].value) == (False, 2)
     assert many.severity == dg.AssetCheckSeverity.WARN
+    change_setting(connection, "max_odd_share", "0.5")
+    assert check(run_job("refresh_orders"), "anomalies").passed
 
 
 def test_an_append_left_open_shows_as_lag_with_the_session_that_holds_it(
@@ -265,5 +268,10 @@ def test_an_append_left_open_shows_as_lag_with_the_session_that_holds_it(
         assert found.metadata["lag_events"].value == 1
         assert "forgetful" in str(found.metadata["open_appends"].value)
         assert found.passed  # for two minutes nobody need worry
+        connection.execute("ALTER TABLE settings DROP CONSTRAINT max_lag_is_between_1_second_and_1_day")
+        connection.execute("UPDATE settings SET max_lag = '0'")
+        late = check(run_job("refresh_orders"), "lag")
+        assert (late.passed, late.severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert "end_holders" in (late.description or "")
     run_job("refresh_orders")
     assert len(rows(connection)) == 1

@@ -71,6 +71,21 @@ def test_retries_monitoring_and_freshness_are_on(prepared: Path) -> None:
         assert instance.freshness_enabled
 
 
+def test_how_many_runs_there_are_at_once_is_said_by_the_file_of_the_machine(
+    prepared: Path, home: Path
+) -> None:
+    def limits() -> tuple[int, int]:
+        found = configuration(prepared)["concurrency"]
+        return found["runs"]["max_concurrent_runs"], found["pools"]["default_limit"]
+
+    assert limits() == (8, 2)
+    (home / "eventstore.toml").write_text("concurrent_runs = 30\nruns_per_pool = 7\n")
+    prepare()
+    assert limits() == (30, 7)
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_concurrency_config().run_queue_config is not None
+
+
 def test_a_password_is_in_no_file(
     database_url: str, home: Path, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from eventstore.ingestion import landing
 from pipelines.resources import EventStore
 from pipelines.schedules import orders_every_minute
 from pipelines.sensors import landing_files
+from tests.shipped import take
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 Line = Callable[..., str]
@@ -173,7 +174,7 @@ def test_files_that_a_run_has_taken_are_not_asked_for_again_but_newer_ones_are(
     connection: psycopg.Connection[Any],
 ) -> None:
     drop("a.ndjson", event_line("OrderCreated"))
-    taken, _ = landing.claim(connection, home / "landing")
+    taken, _ = take(connection, home / "landing")
     [skipped] = look()
     assert isinstance(skipped, dg.SkipReason)
     drop("b.ndjson", event_line("OrderCreated"))
@@ -192,7 +193,7 @@ def test_a_file_that_failed_is_asked_for_again_when_its_pause_is_over(
     connection: psycopg.Connection[Any],
 ) -> None:
     drop("a.ndjson", event_line("OrderCreated"))
-    taken, _ = landing.claim(connection, home / "landing")
+    taken, _ = take(connection, home / "landing")
     landing.begin(connection, taken, taken.together)
     connection.execute("UPDATE landing_files SET claimed_until = now()")  # the process was killed
     [skipped] = look()

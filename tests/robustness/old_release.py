@@ -6,8 +6,8 @@ from uuid import UUID
 
 import psycopg
 
-from eventstore.log.schema import migrate
 from tests.robustness.naive import CURRENCY, Given, as_json
+from tests.shipped import upgrade
 
 Connection = psycopg.Connection[Any]
 DAY_MS = 86_400_000
@@ -66,7 +66,7 @@ def make(url: str, moved_to: UUID | None = None) -> OldDatabase:
 
     ``moved_to``: the horizon was published when this id was the newest.
     """
-    migrate.upgrade(url, "0003")
+    upgrade(url, "0003")
     good = {
         UUID(int=number): [
             Given("OrderCreated", number * DAY_MS, f"{number}.50", UUID(int=number % 5)),

@@ -10,13 +10,13 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from eventstore.log.schema import migrate
 from eventstore.server.cluster import program
 from tests.robustness import old_release
 from tests.robustness.everything import done, run_everything
 from tests.robustness.naive import Given, naive
 from tests.robustness.old_release import YEAR_5000, YEAR_10000, OldDatabase, fingerprint, waiting
 from tests.robustness.senders import append_good
+from tests.shipped import upgrade
 
 
 def runs(url: str, old: OldDatabase) -> None:
@@ -49,7 +49,7 @@ def test_it_is_upgraded(new_database: Callable[..., str], moved_to: UUID | None)
     url = new_database(migrated=False)
     old = old_release.make(url, moved_to)
     before = fingerprint(url)
-    migrate.upgrade(url)
+    upgrade(url)
     assert fingerprint(url) == before
     if moved_to is None:
         done(url, "refresh")
@@ -87,10 +87,10 @@ def load(url: str, dumped: bytes) -> str:
 def test_it_is_dumped_and_restored(new_database: Callable[..., str], dump_format: str, revision: str) -> None:
     source, target = new_database(migrated=False), new_database(migrated=False)
     old = old_release.make(source)
-    migrate.upgrade(source, revision)
+    upgrade(source, revision)
     assert load(target, dump(source, f"--format={dump_format}")) == ""
     assert fingerprint(target) == fingerprint(source)
-    migrate.upgrade(target)
+    upgrade(target)
     assert fingerprint(target) == fingerprint(source)
     if (dump_format, revision) == ("custom", "0003"):
         runs(target, old)
@@ -100,7 +100,7 @@ def test_it_is_dumped_and_restored(new_database: Callable[..., str], dump_format
 def test_its_log_alone_is_restored_by_who_says_so(new_database: Callable[..., str], revision: str) -> None:
     source, target = new_database(migrated=False), new_database()
     old = old_release.make(source)
-    migrate.upgrade(source, revision)
+    upgrade(source, revision)
     data = dump(source, "--data-only", "--table=order_events*")
     said = load(target, data)
     assert "events are appended by append_events(), not by INSERT or COPY into order_events_" in said

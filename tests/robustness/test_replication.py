@@ -10,7 +10,6 @@ import pytest
 from psycopg import sql
 from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
-from eventstore.log.schema import migrate
 from eventstore.server import embedded
 from eventstore.server.urls import with_database
 from tests.robustness import old_release
@@ -18,6 +17,7 @@ from tests.robustness.everything import run_everything
 from tests.robustness.naive import Given
 from tests.robustness.old_release import fingerprint, waiting
 from tests.robustness.senders import append_good
+from tests.shipped import upgrade
 
 Connection = psycopg.Connection[Any]
 
@@ -65,8 +65,8 @@ def test_every_row_arrives_and_everything_runs(
     name = f"{'root' if via_root else 'partitions'}_{revision}"
     publisher, subscriber = database(f"from_{name}"), database(f"to_{name}")
     old = old_release.make(publisher)
-    migrate.upgrade(publisher, revision)
-    migrate.upgrade(subscriber)
+    upgrade(publisher, revision)
+    upgrade(subscriber)
     with (
         psycopg.connect(publisher, autocommit=True) as there,
         psycopg.connect(subscriber, autocommit=True) as here,

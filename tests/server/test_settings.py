@@ -1,4 +1,4 @@
-"""What EVENTSTORE_HOME and DATABASE_URL mean."""
+"""What this machine is told by the environment and by eventstore.toml, and which wins."""
 
 from pathlib import Path
 
@@ -68,3 +68,86 @@ def test_without_a_url_the_server_in_the_home_folder_is_used(
 def test_dagster_gets_a_database_of_its_own_on_the_same_server() -> None:
     url = "postgresql://ann:pw@host:5433/shop?sslmode=require"
     assert settings.dagster_database_url(url) == "postgresql://ann:pw@host:5433/shop_dagster?sslmode=require"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EVENTSTORE_HOME", str(tmp_path))
+    for name in ("DATABASE_URL", "DATABASE_URL_FILE", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_a_database_is_named_by_the_environment_then_by_a_secret_file_then_by_the_file_of_the_machine(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.given_url() is None
+    assert settings.embedded_home() == home
+    settings.file().write_text('database_url = "postgres://shop@db/third"')
+    assert settings.database_url() == "postgresql://shop@db/third"
+    secret = home / "secret"
+    secret.write_text("postgresql://shop:hush@db/second\n")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(secret))
+    assert settings.database_url() == "postgresql://shop:hush@db/second"
+    monkeypatch.setenv("DATABASE_URL", "postgresql://shop@db/first")
+    assert settings.database_url() == "postgresql://shop@db/first"
+    assert settings.embedded_home() is None
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "must hold one line"),
+        (b"\n\n", "must hold one line"),
+        (b"postgresql://a:hush@b/c\npostgresql://a:hush@b/d\n", "must hold one line"),
+        (b"hush", "is not a URL"),
+        (b"mysql://a:hush@b/c", "of the kind 'mysql'"),
+        (b"postgresql://a:hush@b\xff/c", "it is not UTF-8"),
+        (None, "No such file"),
+    ],
+)
+def test_a_secret_file_that_holds_no_url_is_an_error_that_shows_nothing_of_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, says: str
+) -> None:
+    secret = home / "secret"
+    if content is not None:
+        secret.write_bytes(content)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(secret))
+    with pytest.raises(ServerError) as refused:
+        settings.database_url()
+    assert says in str(refused.value)
+    assert str(secret) in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+def test_where_nothing_is_to_be_embedded_a_missing_database_is_an_error(home: Path) -> None:
+    settings.file().write_text("embedded = false")
+    with pytest.raises(ServerError, match=r"no database is named, and .*toml says embedded = false"):
+        settings.database_url()
+    assert not (home / "postgres").exists()
+
+
+def test_the_landing_folder_is_where_the_file_says(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    for said, meant in {
+        "in": home / "in",
+        "../in": home / ".." / "in",
+        "/data/in": Path("/data/in"),
+        "~/in": Path("/home/ann/in"),
+    }.items():
+        settings.file().write_text(f'landing = "{said}"')
+        assert settings.landing() == meant
+
+
+def test_the_port_is_that_of_the_environment_or_of_the_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.port() == 3000
+    settings.file().write_text("port = 3001")
+    assert settings.port() == 3001
+    monkeypatch.setenv("PORT", "3002")
+    assert settings.port() == 3002
+    for odd in ("x", "0", "65536", "-1", "3e3", "3000.0", "٣٠٠٠", "9" * 5000):
+        monkeypatch.setenv("PORT", odd)
+        with pytest.raises(ServerError, match="PORT is not a port"):
+            settings.port()

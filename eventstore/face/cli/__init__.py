@@ -13,6 +13,7 @@ from eventstore.face.cli import (
     operating,
     projecting,
     replicating,
+    sealing,
     settings,
     writing,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "operating",
     "projecting",
     "replicating",
+    "sealing",
     "settings",
     "writing",
 ]

@@ -1,4 +1,4 @@
-"""ingest and rejects: files of CloudEvents in; what could not go in is kept."""
+"""ingest and rejects: files of events in; what could not go in is kept."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,9 @@ from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import complain, console, print_fields, print_json, progress_console
 from eventstore.ingestion import load
 from eventstore.ingestion.files import printable
+from eventstore.ingestion.formats import in_words
 from eventstore.ingestion.rejects import count_by_reason, list_rejects, retry
+from eventstore.orders.domain import DOMAIN
 
 _RAW_SHOWN = 200
 
@@ -19,12 +21,11 @@ rejects_app = typer.Typer(help="Lines that could not be appended, with their rea
 app.add_typer(rejects_app, name="rejects")
 
 
-@app.command()
+@app.command(help=f"Append the events of files, plain or .gz: {in_words(DOMAIN.formats)}.")
 def ingest(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of files.")],
     as_json: Json = False,
 ) -> None:
-    """Append the CloudEvents of newline-delimited JSON files (.ndjson, .jsonl, plain or .gz)."""
     with (
         open_store() as store,
         store.connection() as connection,
@@ -44,7 +45,7 @@ def ingest(
                 task, description=printable(now.path.name), total=now.size, completed=now.position
             )
 
-        done = load.ingest(connection, store.domain.events, paths, on_progress=report)
+        done = load.ingest(connection, store.domain.events, store.domain.formats, paths, on_progress=report)
     not_read = [*done.failed, *done.skipped]
     counts: dict[str, object] = {
         "read": done.read,
@@ -84,6 +85,7 @@ def rejects(
                 "id": reject.id,
                 "file": reject.file,
                 "line": reject.line,
+                "format": reject.format,
                 "reason": reject.reason,
                 "detail": reject.detail,
                 "raw": reject.raw.decode(errors="replace"),
@@ -112,7 +114,7 @@ def rejects(
 def retry_rejects(as_json: Json = False) -> None:
     """Try again to append what was rejected, for example after an upgrade that knows a new event type."""
     with open_store() as store, store.connection() as connection:
-        done = retry(connection, store.domain.events)
+        done = retry(connection, store.domain.events, store.domain.formats)
     print_json(done) if as_json else print_fields(
         {
             "read": done.read,

@@ -10,6 +10,9 @@ from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import describe_seconds, in_one_line, print_fields, print_json
 from eventstore.log.holders import who
 from eventstore.log.schema import migrate
+from eventstore.orders.domain import DOMAIN
+from eventstore.seals.status import in_words as seals_in_words
+from eventstore.seals.status import seal_status
 from eventstore.server import embedded
 from eventstore.server.backup.catalogue import LastBackup, last_backup
 from eventstore.server.databases import ensure_database
@@ -23,7 +26,7 @@ def init(as_json: Json = False) -> None:
     url = database_url()
     ensure_database(url)
     before = migrate.current(url)
-    migrate.upgrade(url)
+    migrate.upgrade(url, functions=DOMAIN.functions)
     made(landing())
     result = {
         "database": without_password(url),
@@ -39,15 +42,17 @@ def status(as_json: Json = False) -> None:
     """Show the log, its clock, who holds what back, the lag of each follower, the rejects, and what to do."""
     with open_store() as store, store.connection() as connection:
         now = read_status(connection, store.domain)
+        seals = seal_status(connection)
     backup = last_backup(backups())
     if as_json:
-        print_json(msgspec.structs.asdict(now) | {"backup": backup})
+        print_json(msgspec.structs.asdict(now) | {"seals": seals, "backup": backup})
         return
     print_fields(
         {
             "events": now.events,
             "horizon": now.horizon,
             "rejects": now.rejects or "none",
+            "seals": seals_in_words(seals),
             "backup": _backup(backup),
         }
     )

@@ -1,10 +1,12 @@
-"""The functions of the database in ``functions/``: a file a topic, created anew where one has changed.
+"""The functions of the database: those of the log in ``functions/``, a file a topic, then those of a domain.
 
-Their files are the truth. Tables change by revision (``versions``), and a function whose arguments or result
-change is dropped by the revision that needs it.
+Their files are the truth, and all are created anew where one has changed or a revision was run. Tables change
+by revision (``versions``), and a function whose arguments or result change is dropped by the revision that
+needs it.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -16,6 +18,7 @@ _HERE = Path(__file__).parent / "functions"
 _TOPICS = (
     "ids",
     "business_time",
+    "payload",
     "event_is_valid",
     "limits",
     "append_only",
@@ -27,31 +30,56 @@ _TOPICS = (
     "holders",
     "consumers",
     "epochs",
-    "money",
     "snapshots",
     "orders_as_of",
     "order_as_of",
-    "customers_as_of",
+    "seals",
 )
 #: Functions that return rows of ``orders`` name its columns, whichever it has now.
-_COLUMNS_OF_ORDERS = "/* columns of orders */"
+COLUMNS_OF_ORDERS = "/* columns of orders */"
 
 
-def create_functions(connection: Connection) -> bool:
-    """Bring the functions of a database at the newest revision up to date; False where they were."""
+def of_the_log() -> list[Path]:
+    """Their files, in the order in which they are created."""
+    return [_HERE / f"{topic}.sql" for topic in _TOPICS]
+
+
+def of_a_domain(folder: Path) -> list[Path]:
+    """The same for the functions that a domain brings: in the order of their names."""
+    return sorted(folder.glob("*.sql"))
+
+
+def create_functions(connection: Connection, revision: str, domain: Path | None = None) -> bool:
+    """Bring the functions of a database at the newest ``revision`` up to date; False where they were.
+
+    Without the folder of a ``domain``, its functions stay as they are.
+    """
+    created = _create(connection, "log", revision, of_the_log())
+    if domain is not None:
+        created = _create(connection, "domain", revision, of_a_domain(domain)) or created
+    return created
+
+
+def _create(connection: Connection, whose: str, revision: str, files: Sequence[Path]) -> bool:
     columns = execute(
         connection,
         "SELECT string_agg(format('h.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute "
         "WHERE attrelid = 'orders'::regclass AND attnum > 0 AND NOT attisdropped",
     )
-    bodies = [
-        (_HERE / f"{topic}.sql").read_text(encoding="utf-8").replace(_COLUMNS_OF_ORDERS, columns)
-        for topic in _TOPICS
-    ]
-    digest = hashlib.sha256("\0".join(bodies).encode()).hexdigest()
-    if execute(connection, "SELECT digest FROM schema_functions") == digest:
+    bodies = [file.read_text(encoding="utf-8").replace(COLUMNS_OF_ORDERS, columns) for file in files]
+    digest = hashlib.sha256("\0".join([revision, *bodies]).encode()).hexdigest()
+    known = connection.execute(
+        text("SELECT digest FROM schema_functions WHERE whose = :whose"), {"whose": whose}
+    ).scalar()
+    if known == digest:
         return False
     for body in bodies:
         execute(connection, body)
-    connection.execute(text("UPDATE schema_functions SET digest = :digest"), {"digest": digest})
+    connection.execute(
+        text(
+            "INSERT INTO schema_functions (whose, digest) VALUES (:whose, :digest) "
+            "ON CONFLICT (whose) DO UPDATE SET digest = excluded.digest"
+        ),
+        {"whose": whose, "digest": digest},
+    )
     return True

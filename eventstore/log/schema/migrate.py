@@ -10,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -17,40 +18,43 @@ from eventstore.log.connection import open_connection
 from eventstore.log.outages import outages_explained
 from eventstore.log.schema.functions import create_functions
 from eventstore.log.schema.trust import refuse_strangers
+from eventstore.server.errors import ServerError
 
-_HERE = Path(__file__).parent
+SCHEMA = Path(__file__).parent
 _MIGRATION_LOCK = 0x45530001  # any number of its own: one migration at a time per database
 
 
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_HERE))
-    config.attributes["connection"] = connection
-    return config
-
-
-def upgrade(url: str, revision: str = "head") -> None:
+def upgrade(url: str, revision: str = "head", *, functions: Path | None = None) -> None:
     """Migrate the database at ``url`` forwards and bring its functions up to date; does nothing where it is
     already there.
 
+    ``functions`` is the folder of those that a domain brings; without it, those that are there stay.
     Several processes may call this at once: they take turns. Raises ServerError, and changes nothing, where
-    others could tamper with the functions.
+    others could tamper with the functions, or where the database is of a release that this one does not know.
     """
     with _connection(url) as connection, connection.begin():
         connection.execute(
             text("SELECT pg_advisory_xact_lock(0, CAST(:key AS int))"), {"key": _MIGRATION_LOCK}
         )
-        command.upgrade(_config(connection), revision)
+        config = configuration()
+        config.attributes["connection"] = connection
+        newest = _newest(connection)
+        command.upgrade(config, revision)
         if revision == "head":
-            create_functions(connection)
+            create_functions(connection, newest, functions)
             refuse_strangers(connection)
+
+
+def configuration(schema: Path = SCHEMA) -> Config:
+    """Alembic's, for the revisions of a folder."""
+    config = Config()
+    config.set_main_option("script_location", str(schema).replace("%", "%%"))
+    return config
 
 
 def revisions() -> list[str]:
     """All revisions, oldest first."""
-    config = Config()
-    config.set_main_option("script_location", str(_HERE))
-    script = ScriptDirectory.from_config(config)
+    script = ScriptDirectory.from_config(configuration())
     return [revision.revision for revision in reversed(list(script.walk_revisions()))]
 
 
@@ -58,6 +62,26 @@ def current(url: str) -> str | None:
     """The revision of the database at ``url``; None if it was never migrated."""
     with _connection(url) as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def _newest(connection: Connection) -> str:
+    """The newest revision. Raises ServerError where there are several, or where the database has others."""
+    script = ScriptDirectory.from_config(configuration())
+    heads = script.get_heads()
+    if len(heads) > 1:
+        raise ServerError(
+            f"the revisions {' and '.join(sorted(heads))} both come last: "
+            '`make revision NAME="bring them together"` writes one that follows both'
+        )
+    for revision in MigrationContext.configure(connection).get_current_heads():
+        try:
+            script.get_revision(revision)
+        except CommandError:
+            raise ServerError(
+                f"the database is at revision {revision}, which this release does not know: install the "
+                "release that upgraded it, or a later one"
+            ) from None
+    return heads[0]
 
 
 @contextmanager

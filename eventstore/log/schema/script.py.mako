@@ -1,12 +1,19 @@
-"""${message}"""
+<%! import re %>\
+"""${message[:1].upper()}${message[1:]}."""
+% if not isinstance(down_revision, tuple):
 
 from alembic import op
 
-from eventstore.log.schema.migrate import run_sql
+from eventstore.log.schema.frozen import run_sql
+% endif
 
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+revision = ${repr(up_revision).replace("'", '"')}
+down_revision = ${repr(down_revision).replace("'", '"')}
 
 
 def upgrade() -> None:
-    run_sql(op.get_bind(), revision)
+% if isinstance(down_revision, tuple):
+    """Nothing: both are run before."""
+% else:
+    run_sql(op.get_bind(), revision, "${"_".join(re.findall(r"\w+", message)).lower()}")
+% endif

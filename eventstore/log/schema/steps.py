@@ -1,11 +1,16 @@
-"""Steps that migrations have in common."""
+"""Steps for the revisions of a team, and for those that no release has yet.
 
-from pathlib import Path
+A step does at its revision what its words say, on the tables that there are then, and goes on doing so:
+databases are upgraded through old revisions for ever. To change what a step does, add another.
+"""
 
 from psycopg import sql
 from sqlalchemy import Connection
 
-_HERE = Path(__file__).parent
+from eventstore.log.schema.frozen import run_sql
+
+__all__ = ["add_order_column", "create_candidate", "execute", "run_sql"]
+
 _BUCKETS = 16
 #: The tables that hold states of orders, whose columns are those of `orders`, and others.
 _TABLES_OF_STATES = (
@@ -18,37 +23,20 @@ _TABLES_OF_STATES = (
 )
 
 
-def run_sql(connection: Connection, revision: str, *names: str) -> None:
-    """Execute files of ``sql/<revision>``, in the order given, exactly as they are."""
-    for name in names:
-        execute(connection, (_HERE / "sql" / revision / f"{name}.sql").read_text(encoding="utf-8"))
-
-
 def add_order_column(connection: Connection, name: str, definition: str) -> None:
-    """Add a column to `orders` and to every table and function that shows an order at another time.
+    """Add a column to `orders` and to every table that shows an order at another time.
 
     ``definition`` is what SQL wants after the name: ``timestamptz``, or ``int NOT NULL DEFAULT 0``. The rows
     that are there have the default until a replay is promoted, so a new version of the rules goes with it.
+    The functions that return rows of `orders` are created anew when the upgrade is through.
     """
     for table in _TABLES_OF_STATES:
         execute(
             connection,
-            sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
+            sql.SQL("ALTER TABLE IF EXISTS {} ADD COLUMN {} {}").format(
                 sql.Identifier(table), sql.Identifier(name), sql.SQL(definition)
             ),
         )
-
-
-def create_as_of_functions(connection: Connection) -> None:
-    """Create `orders_as_of` and `order_as_of` with the columns of `orders`, as revision 0002 did."""
-    columns = execute(
-        connection,
-        "SELECT string_agg(format('h.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute "
-        "WHERE attrelid = 'orders'::regclass AND attnum > 0 AND NOT attisdropped",
-    )
-    for name in ("orders_as_of", "order_as_of"):
-        body = (_HERE / "sql" / "0002" / f"{name}.sql").read_text(encoding="utf-8")
-        execute(connection, body.replace("/* columns of orders */", columns))
 
 
 def create_candidate(connection: Connection, table: str) -> None:

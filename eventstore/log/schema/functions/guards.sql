@@ -20,16 +20,17 @@ BEGIN
             USING ERRCODE = 'check_violation', TABLE = 'order_events',
                   HINT = 'Leave the ids to append_events().';
     END IF;
-    -- Nearly every event is this short, and then within the limits.
-    IF octet_length(NEW.event_data::text) > 200 OR octet_length(NEW.metadata::text) > 200
-       OR NEW.metadata ? 'schema_version' OR length(NEW.event_data ->> 'amount') > 20 THEN
-        problem := public.beyond_limits(NEW.event_data, NEW.metadata);
-        IF problem IS NOT NULL THEN
-            RAISE EXCEPTION 'event % cannot be recorded: %',
-                regexp_replace(left(NEW.event_type, 200), '[[:cntrl:]]', '?', 'g'), problem
-                USING ERRCODE = 'check_violation', TABLE = 'order_events', CONSTRAINT = 'limits',
-                      HINT = 'Keep large or deep documents elsewhere, and their address in the event.';
-        END IF;
+    problem := coalesce(
+        public.new_payload_problem(NEW.event_type, NEW.event_data, NEW.metadata),
+        -- Nearly every event is this short, and then within the limits.
+        CASE WHEN octet_length(NEW.event_data::text) > 200 OR octet_length(NEW.metadata::text) > 200
+                  OR NEW.metadata ? 'schema_version'
+             THEN public.beyond_limits(NEW.event_data, NEW.metadata) END);
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'event % cannot be recorded: %',
+            regexp_replace(left(NEW.event_type, 200), '[[:cntrl:]]', '?', 'g'), problem
+            USING ERRCODE = 'check_violation', TABLE = 'order_events', CONSTRAINT = 'limits',
+                  HINT = 'Keep large or deep documents elsewhere, and their address in the event.';
     END IF;
     RETURN NEW;
 END $$;

@@ -15,9 +15,6 @@ BEGIN
         RETURN format('schema_version in its metadata is %s, not a whole number from 1 to 999999999',
                       left((metadata -> 'schema_version')::text, 40));
     END IF;
-    IF jsonb_typeof(event_data -> 'amount') = 'string' AND length(event_data ->> 'amount') > 20 THEN
-        RETURN format('its amount "%s… has more than 20 characters', left(event_data ->> 'amount', 20));
-    END IF;
     IF octet_length(written) > 1048576 THEN
         RETURN format('its data and metadata have %s bytes as JSON, more than 1048576', octet_length(written));
     END IF;

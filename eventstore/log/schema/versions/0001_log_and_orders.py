@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from eventstore.log.schema.steps import create_candidate, run_sql
+from eventstore.log.schema.frozen import run_sql
 
 revision = "0001"
 down_revision = None
@@ -34,5 +34,5 @@ def upgrade() -> None:
         "append_staged",
         "roles",
         "consumers",
+        "orders_candidate",
     )
-    create_candidate(op.get_bind(), "orders")

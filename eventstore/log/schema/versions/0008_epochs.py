@@ -2,10 +2,10 @@
 
 from alembic import op
 
-from eventstore.log.schema.steps import run_sql
+from eventstore.log.schema.frozen import run_sql
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0007"
 
 
 def upgrade() -> None:

@@ -1,9 +1,10 @@
--- Inlined into the query that calls it, so that its WHERE and joins reach the indexes. Created anew
--- by add_order_column().
-CREATE OR REPLACE FUNCTION orders_as_of(at timestamptz, known timestamptz DEFAULT now())
+-- Inlined into the query that calls it, so that its WHERE and joins reach the indexes.
+CREATE FUNCTION orders_as_of(at timestamptz, known timestamptz DEFAULT now())
     RETURNS SETOF orders LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT /* columns of orders */
+    SELECT h.order_id, h.customer_id, h.amount, h.currency, h.status, h.paid_amount, h.refunded_amount,
+           h.placed_at, h.paid_at, h.shipped_at, h.delivered_at, h.cancelled_at, h.refunded_at,
+           h.version, h.last_event_id, h.last_event_at, h.anomalies, h.unknown_events, h.fold_version
       FROM order_history h
      WHERE h.valid_from <= at AND h.recorded_from <= known
        -- The bound is above all times that can be recorded: asked for 'infinity', what never ended is found.

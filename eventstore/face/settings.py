@@ -1,0 +1,140 @@
+"""All settings of a store, each with its value, where that comes from, and what it means.
+
+Policy is set for everybody, in the database. Facts of a machine stand in its ``eventstore.toml``, or in the
+environment. What each means is said once, where it is defined.
+"""
+
+import os
+from typing import Any
+
+import msgspec
+
+from eventstore.engine.domain import Domain
+from eventstore.engine.projection import Projection
+from eventstore.engine.promote import promotion_policy, set_promotion_policy
+from eventstore.log import settings as store
+from eventstore.log.connection import Connection
+from eventstore.log.settings import SettingError
+from eventstore.server import settings as here
+from eventstore.server.machine import FILE, Machine, read_file
+from eventstore.server.urls import without_password
+
+PROMOTION = "promotion."
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting as it is now."""
+
+    name: str
+    value: str
+    source: str  #: default, database, the name of the file, or of a variable of the environment
+    description: str
+
+
+def policies(connection: Connection, domain: Domain[Any]) -> list[Setting]:
+    """What the store is told, for everybody: `change_policy` sets it."""
+    found = [
+        Setting(
+            name=each.name,
+            value=each.value,
+            source="default" if each.value == each.default else "database",
+            description=each.description,
+        )
+        for each in store.settings(connection)
+    ]
+    return found + [_promotion(connection, projection) for projection in domain.projections]
+
+
+def change_policy(connection: Connection, domain: Domain[Any], name: str, value: str) -> None:
+    """Raises SettingError for a value that cannot be, and for a name that is set elsewhere or nowhere."""
+    if name in Machine.__struct_fields__:
+        raise SettingError(
+            f"{name} is a fact of this machine: write it into {here.file()}, as in "
+            f"{as_toml(name, here.machine())}"
+        )
+    if name in here.VARIABLES:
+        raise SettingError(f"{name} is a variable of the environment: set it there")
+    promotions = {PROMOTION + projection.name: projection for projection in domain.projections}
+    if name in promotions:
+        try:
+            set_promotion_policy(connection, promotions[name], value)
+        except ValueError as error:
+            raise SettingError(str(error)) from None
+        return
+    known = [each.name for each in store.settings(connection)]
+    if name not in known:
+        raise SettingError(
+            f"there is no setting {name!r}; there are: {', '.join([*known, *promotions])}; "
+            f"and of this machine: {', '.join(Machine.__struct_fields__)}"
+        )
+    store.change_setting(connection, name, value)
+
+
+def facts() -> list[Setting]:
+    """What this machine is told. Raises ServerError where the file or a variable says what it may not."""
+    machine, said = here.machine(), read_file(here.home())
+    found = [
+        Setting(
+            name="EVENTSTORE_HOME",
+            value=str(here.home()),
+            source="EVENTSTORE_HOME" if os.environ.get("EVENTSTORE_HOME") else "default",
+            description=here.VARIABLES["EVENTSTORE_HOME"],
+        )
+    ]
+    given = here.given_url()
+    now = {
+        "database_url": without_password(given.value) if given else "none",
+        "landing": str(here.landing()),
+        "port": str(here.port()),
+    }
+    for field in msgspec.structs.fields(Machine):
+        value = getattr(machine, field.name)
+        source = FILE if field.name in said else "default"
+        if field.name == "port" and os.environ.get("PORT", "").strip():
+            source = "PORT"
+        if field.name == "database_url" and given:
+            source = given.where
+        found.append(
+            Setting(
+                name=field.name,
+                value=now.get(field.name) or _in_toml(value),
+                source=source,
+                description=description(field.type),
+            )
+        )
+    return found
+
+
+def as_toml(name: str, machine: Machine) -> str:
+    """A key of the file with its value, as it is written there."""
+    value = getattr(machine, name)
+    return f"{name} = {_in_toml('postgresql://user@host/database' if value is None else value)}"
+
+
+def description(annotated: Any) -> str:
+    """What the definition of a key says that it means."""
+    [meta] = annotated.__metadata__
+    return str(meta.description)
+
+
+def promotion_meaning(connection: Connection) -> str:
+    """What the definition of the column says that a policy of promotion means."""
+    (meaning,) = connection.execute(
+        "SELECT col_description('projections'::regclass, attnum) FROM pg_attribute "
+        "WHERE attrelid = 'projections'::regclass AND attname = 'promotion'"
+    ).fetchone() or ("",)
+    return str(meaning)
+
+
+def _in_toml(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _promotion(connection: Connection, projection: Projection[Any]) -> Setting:
+    value = promotion_policy(connection, projection)
+    return Setting(
+        name=PROMOTION + projection.name,
+        value=value,
+        source="default" if value == "auto" else "database",
+        description=promotion_meaning(connection),
+    )

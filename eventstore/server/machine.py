@@ -1,0 +1,134 @@
+"""Facts of a machine: the keys of ``eventstore.toml`` in the home folder, defined and documented here."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from psycopg.conninfo import conninfo_to_dict
+
+from eventstore.kernel.shown import printable, shown
+from eventstore.server.errors import ServerError
+from eventstore.server.urls import checked
+
+FILE = "eventstore.toml"
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file may say. A variable of the environment, where there is one, says it with more weight."""
+
+    database_url: Annotated[
+        str | None,
+        Meta(
+            description="your own PostgreSQL, postgresql://user@host/database; no password stands here",
+            extra={"variable": "DATABASE_URL"},
+        ),
+    ] = None
+    embedded: Annotated[
+        bool, Meta(description="whether a PostgreSQL of its own is started where no database is named")
+    ] = True
+    landing: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="the folder for files to be ingested; a relative one is in the home folder",
+        ),
+    ] = "landing"
+    port: Annotated[
+        int,
+        Meta(ge=1, le=65535, description="the port of Dagster's web pages", extra={"variable": "PORT"}),
+    ] = 3000
+    read_url: Annotated[
+        str | None,
+        Meta(
+            description="a replica of that database, where reads are sent; no password stands here",
+            extra={"variable": "READ_URL"},
+        ),
+    ] = None
+    backups: Annotated[
+        str | None,
+        Meta(
+            min_length=1,
+            description="the folder where backups are kept, best on another disk; without it none are taken",
+            extra={"variable": "EVENTSTORE_BACKUPS"},
+        ),
+    ] = None
+    backup_days: Annotated[
+        int, Meta(ge=1, le=36500, description="to how many days ago one can go back by a backup")
+    ] = 7
+    concurrent_runs: Annotated[
+        int, Meta(ge=1, le=1000, description="how many runs, each a process, Dagster has at the same time")
+    ] = 8
+    runs_per_pool: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="how many of these may ingest, or replay, or refresh a table, at once",
+        ),
+    ] = 2
+
+
+_KINDS = {
+    "`str | null`": "a text",
+    "`str`": "a text",
+    "`int`": "a whole number",
+    "`bool`": "true or false",
+    "`float`": "a number with a point",
+    "`array`": "a list",
+    "`object`": "a table",
+}
+
+
+def read_machine(home: Path) -> Machine:
+    """What the file of a home folder says; the defaults where there is none.
+
+    Raises ServerError in one line, with the file and the key, for what it may not say.
+    """
+    file, said = home / FILE, read_file(home)
+    known = Machine.__struct_fields__
+    for key in said:
+        if key not in known:
+            raise ServerError(f"{file}: there is no setting {shown(key)}; there are: {', '.join(known)}")
+    try:
+        machine = msgspec.convert(said, Machine)
+    except msgspec.ValidationError as error:
+        raise ServerError(f"{file}: {_in_words(str(error))}") from None
+    for name in ("database_url", "read_url"):
+        if url := getattr(machine, name):
+            _refuse_password(checked(url, name=f"{file}: {name}"), file, name)
+    return machine
+
+
+def read_file(home: Path) -> dict[str, Any]:
+    """The keys that stand in the file, whatever they are. Raises ServerError where it cannot be read."""
+    file = home / FILE
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ServerError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ServerError(f"{file} is not UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ServerError(f"{file} is not TOML: {printable(str(error))}") from None
+
+
+def _in_words(error: str) -> str:
+    """``Expected `int`, got `str` - at `$.port` `` with the key first."""
+    problem, _, place = error.partition(" - at ")
+    for kind, words in _KINDS.items():
+        problem = problem.replace(kind, words)
+    return f"{re.sub(r'[`$.]', '', place)}: {problem[0].lower()}{problem[1:]}"
+
+
+def _refuse_password(url: str, file: Path, name: str) -> None:
+    if {"password", "sslpassword"} & conninfo_to_dict(url).keys():
+        by_file = ", or let DATABASE_URL_FILE name a file with the URL" if name == "database_url" else ""
+        raise ServerError(
+            f"{file}: {name} holds a password, which does not belong there: set {name.upper()}{by_file}, or "
+            "keep the password in ~/.pgpass"
+        )
