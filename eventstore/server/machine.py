@@ -50,7 +50,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     backups: Annotated[
         str | None,
         Meta(
-            min_length=1,
             description="the folder where backups are kept, best on another disk; without it none are taken",
             extra={"variable": "EVENTSTORE_BACKUPS"},
         ),
