@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from threading import Thread
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psutil
 import psycopg
@@ -20,6 +20,7 @@ import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.server import embedded
+from eventstore.server.backup import catalogue
 
 pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("dagster")]
 
@@ -66,7 +67,10 @@ class Up:
 
 def start(home: Path, port: int, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.up", "--port", str(port), "--follow"],
+        [
+            *(sys.executable, "-m", "pipelines.up", "--port", str(port), "--follow"),
+            *("--backups", str(home / "backups")),
+        ],
         cwd=home,
         env=environment | {"EVENTSTORE_HOME": str(home), "COLUMNS": "80"},
         stdout=subprocess.PIPE,
@@ -183,3 +187,26 @@ def test_stopping_the_server_on_purpose_stops_dagster_too_and_leaves_nothing(up:
     _, left = psutil.wait_procs(family, timeout=5)
     assert left == []
     assert not embedded.is_running(up.home)
+
+
+def test_a_backup_is_taken_and_the_log_is_received_whoever_is_killed(up: Up) -> None:
+    backups = up.home / "backups"
+    until(lambda: list(backups.glob("*/base/*/backup.json")), 180)
+    up.child("--slot").kill()
+    up.says("The log archive ended (SIGKILL)")
+    until(lambda: up.child("--slot").is_running(), 60)
+    with psycopg.connect(up.database, autocommit=True) as connection:
+        connection.execute(
+            'SELECT append_events(gen_random_uuid(), \'[{"type": "OrderShipped", "data": {}}]\')'
+        )
+        row = connection.execute("SELECT id FROM order_events ORDER BY id DESC LIMIT 1").fetchone()
+        assert row is not None
+
+        def is_received() -> bool:
+            found = connection.execute(
+                "SELECT bool_or(write_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication"
+            ).fetchone()
+            return found == (True,)
+
+        until(is_received, 60)
+    until(lambda: (known := catalogue.known(backups)) is not None and UUID(known) >= row[0], 60)

@@ -1,7 +1,8 @@
 """backup and restore: a copy of everything, and a server or a database made from one."""
 
 import getpass
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,9 +12,13 @@ import typer
 from eventstore.face.cli.app import Json, app, fail
 from eventstore.face.cli.output import note, print_fields, print_json
 from eventstore.face.times import as_text, parse_time
+from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import open_connection
 from eventstore.log.epochs import begin_epoch
 from eventstore.log.schema import migrate
+from eventstore.orders.domain import DOMAIN
+from eventstore.seals.checkpoint import Signed
+from eventstore.seals.outside import outside
 from eventstore.server import cluster, settings
 from eventstore.server.backup import base_backup, catalogue, dump, recovery
 from eventstore.server.backup.catalogue import Found
@@ -93,7 +98,7 @@ def restore(
     if moment is not None and moment > datetime.now(UTC):
         raise fail(f"--to: {as_text(moment)} has not come yet")
     url, home = _target(into)
-    declare = _Declaration(reason, above or [], _known(folder))
+    declare = _Declaration(reason, [*(above or []), *_known(folder)])
     if url is not None:
         if moment is not None:
             raise fail("--to: a dump is of one moment; restore a base backup into a folder")
@@ -111,12 +116,11 @@ def restore(
 class _Declaration:
     """Brings a restored database up to date and begins its epoch; says what came back."""
 
-    def __init__(self, reason: str, above: list[UUID], known: UUID | None) -> None:
-        self._reason = reason
-        self._known = max([*above, *([known] if known else [])], default=None)
+    def __init__(self, reason: str, known: list[UUID]) -> None:
+        self._reason, self._known = reason, max(known, default=None)
 
     def __call__(self, url: str) -> dict[str, Any]:
-        migrate.upgrade(url)
+        migrate.upgrade(url, functions=DOMAIN.functions)
         with open_connection(url) as connection:
             events, newest = connection.execute(
                 "SELECT count(*), (SELECT id FROM order_events WHERE id <= (SELECT feed_ceiling()) "
@@ -134,9 +138,20 @@ class _Declaration:
         }
 
 
-def _known(folder: Path) -> UUID | None:
-    text = catalogue.known(_parent(folder))
-    return UUID(text) if text else None
+def _known(folder: Path) -> list[UUID]:
+    """Up to where the log has had events, by what is kept outside of the database: nothing is taken for known
+    that no clock can have said.
+    """
+    found = []
+    with suppress(ValueError):
+        found += [UUID(text) for text in [catalogue.known(_parent(folder))] if text]
+    checkpoints = outside().folder
+    newest = checkpoints.newest()
+    signed = checkpoints.read(newest) if newest else None
+    if isinstance(signed, Signed):
+        found.append(signed.checkpoint.horizon)
+    latest = to_ms(datetime.now(UTC) + timedelta(hours=1))
+    return [event_id for event_id in found if event_id.int >> 80 <= latest]
 
 
 def _folder(given: Path | None) -> Path:
