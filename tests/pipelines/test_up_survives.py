@@ -132,6 +132,29 @@ def test_a_killed_postmaster_serves_again_and_files_still_reach_the_table(
     assert found == [("Created",)]
 
 
+def test_a_backup_is_taken_and_the_log_is_received_whoever_is_killed(up: Up) -> None:
+    backups = up.home / "backups"
+    until(lambda: list(backups.glob("*/base/*/backup.json")), 180)
+    up.child("--slot").kill()
+    up.says("The log archive ended (SIGKILL)")
+    until(lambda: up.child("--slot").is_running(), 60)
+    with psycopg.connect(up.database, autocommit=True) as connection:
+        connection.execute(
+            'SELECT append_events(gen_random_uuid(), \'[{"type": "OrderShipped", "data": {}}]\')'
+        )
+        row = connection.execute("SELECT id FROM order_events ORDER BY id DESC LIMIT 1").fetchone()
+        assert row is not None
+
+        def is_received() -> bool:
+            found = connection.execute(
+                "SELECT bool_or(write_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication"
+            ).fetchone()
+            return found == (True,)
+
+        until(is_received, 60)
+    until(lambda: (known := catalogue.known(backups)) is not None and UUID(known) >= row[0], 60)
+
+
 def test_a_second_one_on_the_same_home_says_who_runs_and_changes_nothing(
     up: Up, base_environment: dict[str, str], free_port: FreePort
 ) -> None:
@@ -187,26 +210,3 @@ def test_stopping_the_server_on_purpose_stops_dagster_too_and_leaves_nothing(up:
     _, left = psutil.wait_procs(family, timeout=5)
     assert left == []
     assert not embedded.is_running(up.home)
-
-
-def test_a_backup_is_taken_and_the_log_is_received_whoever_is_killed(up: Up) -> None:
-    backups = up.home / "backups"
-    until(lambda: list(backups.glob("*/base/*/backup.json")), 180)
-    up.child("--slot").kill()
-    up.says("The log archive ended (SIGKILL)")
-    until(lambda: up.child("--slot").is_running(), 60)
-    with psycopg.connect(up.database, autocommit=True) as connection:
-        connection.execute(
-            'SELECT append_events(gen_random_uuid(), \'[{"type": "OrderShipped", "data": {}}]\')'
-        )
-        row = connection.execute("SELECT id FROM order_events ORDER BY id DESC LIMIT 1").fetchone()
-        assert row is not None
-
-        def is_received() -> bool:
-            found = connection.execute(
-                "SELECT bool_or(write_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication"
-            ).fetchone()
-            return found == (True,)
-
-        until(is_received, 60)
-    until(lambda: (known := catalogue.known(backups)) is not None and UUID(known) >= row[0], 60)
