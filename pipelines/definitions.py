@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import assets, checks, derived, jobs, schedules, seals, sensors
+from pipelines import assets, backups, checks, derived, jobs, schedules, seals, sensors
 from pipelines.resources import EventStore
 
 
@@ -14,8 +14,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     return dg.Definitions(
         assets=[*assets.ALL, *derived.ALL, *seals.ASSETS],
         asset_checks=[*checks.ALL, *derived.CHECKS, *seals.CHECKS],
-        jobs=[*jobs.ALL, *seals.JOBS],
-        schedules=[*schedules.ALL, *seals.SCHEDULES],
+        jobs=[*jobs.ALL, *seals.JOBS, backups.backup],
+        schedules=[*schedules.ALL, *seals.SCHEDULES, backups.backup_every_night],
         sensors=sensors.ALL,
         resources={"store": EventStore(), **(resource_overrides or {})},
         # Also for backfills and for "Materialize" in the UI: a process per step would cost 2 to 5 s each.

@@ -15,10 +15,13 @@ VARIABLES = {
     ".eventstore in the current folder by default",
     "DATABASE_URL": "your own PostgreSQL 15 to 18, postgresql://user:password@host/database",
     "DATABASE_URL_FILE": "a file with that URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
+    "READ_URL": "a replica of that database: reads go there, appends do not",
     "PORT": "the port of Dagster's web pages",
     "EVENTSTORE_SEAL_KEY": "the private key that signs checkpoints of seals, instead of the file seal.key",
     "EVENTSTORE_TSA_URL": "a time stamp authority (RFC 3161) for checkpoints",
     "EVENTSTORE_TSA_CERTIFICATES": "a PEM file with the certificates that its stamps are checked by",
+    "EVENTSTORE_BACKUPS": "the folder where backups are kept, best on another disk; without it none is taken "
+    "by the clock",
 }
 
 
@@ -107,6 +110,27 @@ def database_url() -> str:
             "or database_url there"
         )
     return embedded.start(home())
+
+
+def read_url() -> str | None:
+    """A replica of that database, where reads are sent; None where they are not."""
+    if url := _variable("READ_URL"):
+        return checked(url, name="READ_URL")
+    said = machine().read_url
+    return checked(said, name=f"{file()}: read_url") if said else None
+
+
+def backups() -> Path | None:
+    """Where backups are kept; None where none are taken by the clock."""
+    if folder := _variable("EVENTSTORE_BACKUPS"):
+        return Path(folder).expanduser().absolute()
+    said = machine().backups
+    return home() / Path(said).expanduser() if said else None
+
+
+def backup_days() -> int:
+    """How far back one can go."""
+    return machine().backup_days
 
 
 def embedded_home() -> Path | None:

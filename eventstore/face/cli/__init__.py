@@ -5,6 +5,7 @@ import sys
 import psycopg
 
 from eventstore.face.cli import (
+    backing_up,
     consumers,
     following,
     history,
@@ -12,6 +13,7 @@ from eventstore.face.cli import (
     operating,
     projecting,
     proving,
+    replicating,
     sealing,
     settings,
     writing,
@@ -27,6 +29,7 @@ from eventstore.server.errors import ServerError
 
 __all__ = [
     "app",
+    "backing_up",
     "consumers",
     "following",
     "history",
@@ -35,6 +38,7 @@ __all__ = [
     "operating",
     "projecting",
     "proving",
+    "replicating",
     "sealing",
     "settings",
     "writing",
