@@ -1,4 +1,4 @@
-"""What each scheduled job costs on logs of two sizes: as Dagster runs it, checks and all, after the same news."""
+"""What each scheduled job costs on logs of two sizes, as Dagster runs it, checks and all."""
 
 import logging
 import os
