@@ -13,7 +13,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     """The code location; tests pass ``{"store": EventStore(url=…)}``."""
     return dg.Definitions(
         assets=[*assets.ALL, *derived.ALL, *seals.ASSETS],
-        asset_checks=[*checks.ALL, *seals.CHECKS],
+        asset_checks=[*checks.ALL, *derived.CHECKS, *seals.CHECKS],
         jobs=[*jobs.ALL, *seals.JOBS],
         schedules=[*schedules.ALL, *seals.SCHEDULES],
         sensors=sensors.ALL,

@@ -9,7 +9,7 @@ from eventstore.server.errors import ServerError
 from eventstore.server.machine import FILE, Machine, read_machine
 from eventstore.server.urls import checked, database_name, with_database
 
-#: The variables that are read, and what each says.
+#: The variables that are read here and elsewhere, and what each says.
 VARIABLES = {
     "EVENTSTORE_HOME": "the folder of eventstore.toml and of all that is kept outside a database of yours; "
     ".eventstore in the current folder by default",

@@ -28,6 +28,7 @@ _TOPICS = (
     "feed",
     "holders",
     "consumers",
+    "changes",
     "snapshots",
     "orders_as_of",
     "order_as_of",
