@@ -85,6 +85,13 @@ def key_notes(connection: Connection) -> list[str]:
     ]
 
 
+def next_key_number(connection: Connection) -> int:
+    """Behind all that are there, whoever put them there."""
+    row = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM public.seal_keys").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def record_key(connection: Connection, number: int, vkey: str, after: int, note: str) -> bool:
     """False where a key of that number, or this key, is there already."""
     try:
