@@ -16,7 +16,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         asset_checks=[*checks.ALL, *seals.CHECKS, *watch.CHECKS],
         jobs=[*jobs.ALL, *seals.JOBS],
         schedules=[*schedules.ALL, *seals.SCHEDULES],
-        sensors=[*sensors.ALL, *watch.SENSORS],
+        sensors=[*sensors.ALL, *watch.ALL],
         resources={"store": EventStore(), **(resource_overrides or {})},
         # Also for backfills and for "Materialize" in the UI: a process per step would cost 2 to 5 s each.
         executor=dg.in_process_executor,

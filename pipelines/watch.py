@@ -1,4 +1,4 @@
-"""Looks from outside at what runs keep up to date: a table whose runs stopped cannot say so by a check of its own.
+"""Looks from outside at what runs keep up to date: a table whose runs stopped cannot say so itself.
 
 The sensor `watch` evaluates the checks named here every half minute, without a run, and writes what changed.
 """
@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
@@ -21,14 +22,13 @@ from eventstore.log.connection import Connection
 from eventstore.log.settings import Policy, policy
 from eventstore.orders.domain import DOMAIN
 from eventstore.seals.share import read_round
-from pipelines import jobs
+from pipelines import jobs, schedules, seals, sensors
 from pipelines.assets import order_events
 from pipelines.resources import EventStore
-from pipelines.seals import log_seals
 
 #: So much later than it may be, a table is not amber but red.
 RED = 5
-#: A figure of a check that fails is brought up to date so often; one of a check that passes, as proof of life.
+#: What a check says is written again so often while it fails; while it passes, as a proof of life.
 _FAILING_S, _PASSING_S = 300, 3600
 #: After a start the first runs are given so long before anything is called late.
 GRACE_S = 180
@@ -46,41 +46,47 @@ WATCHED = {
 }
 
 
+#: What starts runs by itself. The watch cannot see that it is off itself: the alerts look for that.
+SCHEDULES: list[Any] = [*schedules.ALL, *seals.SCHEDULES]
+SENSORS: list[Any] = [*sensors.ALL]
+
+
 class Automation(NamedTuple):
     """What starts runs by itself, as it is now."""
 
     off: frozenset[str]  #: names of schedules and sensors that somebody switched off
     silent: frozenset[str]  #: daemons of Dagster that do not answer
-    every: dict[str, timedelta]  #: how often the schedules of a job come round
 
 
-def automation(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> Automation:
+def automation(instance: dg.DagsterInstance) -> Automation:
     """How schedules, sensors and daemons stand."""
-    declared: list[Any] = [*repository.schedule_defs, *repository.sensor_defs]
-    running = {dg.DefaultScheduleStatus.RUNNING, dg.DefaultSensorStatus.RUNNING}
-    wanted = {each.name for each in declared if each.default_status in running}
     stopped = {
         state.instigator_name
-        for state in instance.all_instigator_state()
+        for state in (instance.all_instigator_state() if instance.schedule_storage else [])
         if state.status == InstigatorStatus.STOPPED
-        and state.origin.repository_origin.repository_name == repository.name
+        and state.origin.repository_origin.repository_name == SINGLETON_REPOSITORY_NAME
     }
     daemons = instance.get_daemon_statuses().values()
     return Automation(
-        off=frozenset(wanted & stopped),
+        off=frozenset(each.name for each in (*SCHEDULES, *SENSORS) if each.name in stopped),
         silent=frozenset(each.daemon_type for each in daemons if each.last_heartbeat and not each.healthy),
-        every=_cadences(repository),
     )
 
 
-def _cadences(repository: dg.RepositoryDefinition) -> dict[str, timedelta]:
-    every: dict[str, timedelta] = {}
-    for schedule in repository.schedule_defs:
-        cron, zone = schedule.cron_schedule, schedule.execution_timezone
-        times = schedule_execution_time_iterator(time.time(), cron, zone or "UTC")
-        first, second = next(times), next(times)
-        every[schedule.job_name] = min(second - first, every.get(schedule.job_name, second - first))
-    return every
+def _every(job: str) -> timedelta:
+    """How often the schedules of a job come round."""
+    found = _DAY
+    for schedule in SCHEDULES:
+        if _job_of(schedule) == job and isinstance(schedule, dg.ScheduleDefinition):
+            cron, zone = schedule.cron_schedule, schedule.execution_timezone
+            times = schedule_execution_time_iterator(time.time(), cron, zone or "UTC")
+            found = min(found, -(next(times) - next(times)))
+    return found
+
+
+def _job_of(schedule: Any) -> str:
+    """One that is made from the partitions of its job is no ScheduleDefinition yet."""
+    return str(getattr(schedule, "job_name", None) or schedule.job.name)
 
 
 def _allowed(name: str, told: Policy, every: timedelta) -> timedelta:
@@ -130,25 +136,17 @@ def judge_lag(
 
 
 def lags(
-    connection: Connection,
-    instance: dg.DagsterInstance,
-    repository: dg.RepositoryDefinition,
-    names: list[str],
-    now: datetime,
+    connection: Connection, instance: dg.DagsterInstance, names: list[str], now: datetime
 ) -> list[dg.AssetCheckResult]:
     """The check `lag` of these read models."""
-    told, state = policy(connection), automation(instance, repository)
-    by_job: dict[str, list[str]] = {}
-    for schedule in repository.schedule_defs:
-        if schedule.name in state.off:
-            by_job.setdefault(schedule.job_name, []).append(schedule.name)
+    told, state = policy(connection), automation(instance)
     return [
         judge_lag(
             found,
             told,
-            state.every.get(WATCHED[found.name], _DAY),
+            _every(job := WATCHED[found.name]),
             _age(instance, found.name, now),
-            sorted(by_job.get(WATCHED[found.name], [])),
+            sorted(each.name for each in SCHEDULES if _job_of(each) == job and each.name in state.off),
         )
         for found in lateness(connection, names)
     ]
@@ -197,7 +195,7 @@ def judge_proofs(
     ages = {what: now - (at or begun) for what, at in made.items() if at or begun}
     old = {what: age for what, age in ages.items() if age > told.max_proof_age}
     return dg.AssetCheckResult(
-        asset_key=log_seals.key,
+        asset_key=seals.log_seals.key,
         check_name="proof",
         passed=not old,
         severity=dg.AssetCheckSeverity.WARN,
@@ -258,13 +256,11 @@ def write_if_news(instance: dg.DagsterInstance, found: dg.AssetCheckResult, now:
     return True
 
 
-def look(
-    connection: Connection, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, now: datetime
-) -> list[dg.AssetCheckResult]:
+def look(connection: Connection, instance: dg.DagsterInstance, now: datetime) -> list[dg.AssetCheckResult]:
     """All that the watch judges, as it is now; writes nothing."""
     return [
-        *lags(connection, instance, repository, list(WATCHED), now),
-        judge_automation(automation(instance, repository)),
+        *lags(connection, instance, list(WATCHED), now),
+        judge_automation(automation(instance)),
         judge_proofs(connection, instance, policy(connection), now),
     ]
 
@@ -277,11 +273,9 @@ def look(
     "checks `lag`, `automation` and `proof`. Starts no run.",
 )
 def watch(context: dg.SensorEvaluationContext, store: EventStore) -> Iterator[dg.SkipReason]:
-    repository = context.repository_def
-    assert repository is not None, "Dagster gives it to every tick"
     now = datetime.now(UTC)
     with store.connect() as connection:
-        found = look(connection, context.instance, repository, now)
+        found = look(connection, context.instance, now)
     written = [each for each in found if write_if_news(context.instance, each, now)]
     bad = [f"{name_of(each)}: {each.description}" for each in found if not each.passed]
     yield dg.SkipReason(" ".join(bad) or f"All is in time; {len(written)} checks written.")
@@ -299,8 +293,7 @@ def _lag_check(name: str) -> dg.AssetChecksDefinition:
         a run.
         """
         with store.connect() as connection:
-            repository = context.repository_def
-            return lags(connection, context.instance, repository, [name], datetime.now(UTC))[0]
+            return lags(connection, context.instance, [name], datetime.now(UTC))[0]
 
     return lag
 
@@ -308,10 +301,10 @@ def _lag_check(name: str) -> dg.AssetChecksDefinition:
 @dg.asset_check(asset=order_events, name="automation")
 def automation_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Warns while a schedule or sensor is switched off, or a daemon of Dagster does not answer."""
-    return judge_automation(automation(context.instance, context.repository_def))
+    return judge_automation(automation(context.instance))
 
 
-@dg.asset_check(asset=log_seals, name="proof")
+@dg.asset_check(asset=seals.log_seals, name="proof")
 def proof_check(context: dg.AssetCheckExecutionContext, store: EventStore) -> dg.AssetCheckResult:
     """Warns when the last proof of the log, or of its tables, is older than the setting `max_proof_age`."""
     with store.connect() as connection:
@@ -319,4 +312,4 @@ def proof_check(context: dg.AssetCheckExecutionContext, store: EventStore) -> dg
 
 
 CHECKS = [*(_lag_check(name) for name in (SNAPSHOTS, *_DERIVED)), automation_check, proof_check]
-SENSORS = [watch]
+ALL = [watch]

@@ -17,7 +17,8 @@ _LATENESS = """
       FROM unnest(%(names)s::text[]) WITH ORDINALITY AS named (name, place)
       LEFT JOIN projections USING (name),
            LATERAL (SELECT count(*) AS events,
-                           coalesce(greatest(0, clock_ms() - min(uuidv7_ms(id))) / 1000.0, 0)::float8 AS seconds
+                           (coalesce(greatest(0, clock_ms() - min(uuidv7_ms(id))), 0) / 1000.0)::float8
+                           AS seconds
                       FROM (SELECT id FROM order_events
                              WHERE id > coalesce(watermark, %(beginning)s) AND id <= (SELECT feed_ceiling())
                              ORDER BY id LIMIT %(counted)s) AS above) AS waiting

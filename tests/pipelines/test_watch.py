@@ -2,19 +2,30 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 import psycopg
 import pytest
-from dagster._core.remote_origin import RemoteInstigatorOrigin
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
+)
 from psycopg.types.json import Jsonb
 
 from eventstore.engine.lateness import lateness
-from eventstore.log.settings import change_setting
-from eventstore.server.settings import home as home_folder
+from eventstore.log.settings import change_setting, policy
 from pipelines import watch as watching
 from pipelines.resources import EventStore
 
@@ -24,8 +35,8 @@ PAID = Jsonb([{"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
         yield instance
 
 
@@ -35,12 +46,12 @@ def long_started(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tick(defs: dg.Definitions, database_url: str, instance: dg.DagsterInstance) -> Callable[[], str]:
+def tick(database_url: str, instance: dg.DagsterInstance) -> Callable[[], str]:
     """A look of the watch; returns what it says."""
 
     def look() -> str:
         context = dg.build_sensor_context(
-            instance=instance, definitions=defs, resources={"store": EventStore(url=database_url)}
+            instance=instance, resources={"store": EventStore(url=database_url)}
         )
         [skipped] = list(watching.watch(context))  # type: ignore[arg-type]
         return str(skipped.skip_message)
@@ -65,15 +76,16 @@ def shown(instance: dg.DagsterInstance) -> Callable[[str, str], dg.AssetCheckEva
 
 
 @pytest.fixture
-def switch(instance: dg.DagsterInstance, defs: dg.Definitions) -> Callable[[str, InstigatorStatus], None]:
+def switch(instance: dg.DagsterInstance) -> Callable[[str, InstigatorStatus], None]:
     """Switches a schedule or sensor, as the page Automation does."""
 
     def to(name: str, status: InstigatorStatus) -> None:
-        repository = defs.get_repository_def()
-        is_schedule = any(each.name == name for each in repository.schedule_defs)
-        kind = InstigatorType.SCHEDULE if is_schedule else InstigatorType.SENSOR
-        [origin] = [RemoteInstigatorOrigin(_origin(repository.name), name)]
-        state = InstigatorState(origin, kind, status)
+        cron = next((each.cron_schedule for each in watching.SCHEDULES if each.name == name), None)
+        kind = InstigatorType.SCHEDULE if cron else InstigatorType.SENSOR
+        data = ScheduleInstigatorData(cron) if cron else SensorInstigatorData()
+        location = RegisteredCodeLocationOrigin("pipelines.definitions")
+        repository = RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME)
+        state = InstigatorState(RemoteInstigatorOrigin(repository, name), kind, status, data)
         if instance.get_instigator_state(state.instigator_origin_id, state.selector_id):
             instance.update_instigator_state(state)
         else:
@@ -82,24 +94,16 @@ def switch(instance: dg.DagsterInstance, defs: dg.Definitions) -> Callable[[str,
     return to
 
 
-def _origin(repository: str) -> Any:
-    from dagster._core.remote_origin import (  # noqa: PLC0415
-        RegisteredCodeLocationOrigin,
-        RemoteRepositoryOrigin,
-    )
-
-    return RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("eventstore"), repository)
-
-
 def append(connection: Connection, ago: timedelta = timedelta(0)) -> None:
     """An event that was recorded a while ago."""
     connection.execute("SELECT append_events(%s, %s)", (uuid4(), PAID))
     if ago:
+        ms = int(ago.total_seconds() * 1000)
         connection.execute("ALTER TABLE order_events DISABLE TRIGGER USER")
         connection.execute(
-            "UPDATE order_events SET id = uuidv7_floor(uuidv7_ms(id) - %s) "
-            "WHERE id = (SELECT max(id::text)::uuid FROM order_events)",
-            (int(ago.total_seconds() * 1000),),
+            "UPDATE order_events SET id = uuidv7_lowest(uuidv7_ms(id) - %s) WHERE id = "
+            "(SELECT id FROM order_events ORDER BY id DESC LIMIT 1)",
+            (ms,),
         )
         connection.execute("ALTER TABLE order_events ENABLE TRIGGER USER")
 
@@ -112,3 +116,151 @@ def test_a_quiet_log_is_green_for_ever(
         assert shown(asset, "lag").passed, asset
     assert shown("order_events", "automation").passed
     assert shown("log_seals", "proof").passed
+
+
+def test_a_table_whose_schedule_is_off_turns_amber_then_red_and_green_again_when_it_is_refreshed(
+    tick: Callable[[], str],
+    shown: Callable[..., Any],
+    switch: Callable[[str, InstigatorStatus], None],
+    run_job: Run,
+    instance: dg.DagsterInstance,
+    connection: Connection,
+) -> None:
+    append(connection)
+    assert run_job("refresh_orders", instance=instance).success
+    tick()
+    assert shown("orders", "lag").passed
+    switch("orders_every_minute", InstigatorStatus.STOPPED)
+    append(connection, timedelta(minutes=4))
+    tick()
+    late = shown("orders", "lag")
+    assert (late.passed, late.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "1 events wait, the oldest for 4 min" in late.description
+    assert "Switched off: orders_every_minute" in late.description
+    off = shown("order_events", "automation")
+    assert (off.passed, off.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "orders_every_minute" in off.description
+
+    append(connection, timedelta(hours=1))
+    tick()
+    assert shown("orders", "lag").severity == dg.AssetCheckSeverity.ERROR
+
+    switch("orders_every_minute", InstigatorStatus.RUNNING)
+    assert run_job("refresh_orders", instance=instance).success
+    tick()
+    assert shown("orders", "lag").passed
+    assert shown("order_events", "automation").passed
+
+
+def test_a_table_is_given_the_time_until_its_next_run(
+    tick: Callable[[], str], shown: Callable[..., Any], connection: Connection
+) -> None:
+    append(connection, timedelta(minutes=5))
+    tick()
+    assert not shown("orders", "lag").passed  # every minute, and max_lag on top
+    assert shown("order_history", "lag").passed  # every five minutes
+    assert shown("customers", "lag").passed  # max_derived_lag
+    assert shown("order_snapshots", "lag").passed  # max_snapshot_lag
+
+
+@pytest.mark.parametrize(
+    ("setting", "asset"),
+    [("max_lag", "orders"), ("max_derived_lag", "customers"), ("max_snapshot_lag", "order_snapshots")],
+)
+def test_how_late_is_too_late_is_a_setting(
+    tick: Callable[[], str], shown: Callable[..., Any], connection: Connection, setting: str, asset: str
+) -> None:
+    append(connection, timedelta(minutes=20))
+    change_setting(connection, setting, "1 hour")
+    tick()
+    assert shown(asset, "lag").passed
+    change_setting(connection, setting, "10 minutes")
+    tick()
+    assert not shown(asset, "lag").passed
+
+
+def test_a_table_whose_runs_ceased_is_late_although_nothing_happens(
+    run_job: Run, instance: dg.DagsterInstance, connection: Connection
+) -> None:
+    assert run_job("refresh_orders", instance=instance).success
+    later = datetime.now(UTC) + timedelta(hours=2)
+    [found] = watching.lags(connection, instance, ["orders"], later)
+    assert not found.passed
+    assert "The last run that succeeded was 2.0 hours ago" in (found.description or "")
+    change_setting(connection, "max_age", "3 hours")
+    [found] = watching.lags(connection, instance, ["orders"], later)
+    assert found.passed
+
+
+def test_a_proof_that_is_old_or_was_never_made_is_told(
+    run_job: Run, instance: dg.DagsterInstance, connection: Connection, home: Path
+) -> None:
+    def proof(after: timedelta) -> dg.AssetCheckResult:
+        now = datetime.now(UTC) + after
+        return watching.judge_proofs(connection, instance, policy(connection), now)
+
+    append(connection)
+    assert run_job("seal_log", instance=instance).success
+    assert proof(timedelta(hours=47)).passed
+    assert "never made" in (proof(timedelta(hours=49)).description or "")
+    for job in ("refresh_orders", "integrity", "verify_seals"):
+        assert run_job(job, instance=instance).success
+    assert proof(timedelta(hours=47)).passed
+    old = proof(timedelta(hours=72))
+    assert (old.passed, old.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "2" in (old.description or "") or "3.0 days" in (old.description or "")
+    change_setting(connection, "max_proof_age", "4 days")
+    assert proof(timedelta(hours=72)).passed
+
+
+def test_what_has_not_changed_is_written_once_an_hour_and_a_failure_every_five_minutes(
+    tick: Callable[[], str], instance: dg.DagsterInstance
+) -> None:
+    def written(passed: bool, after: timedelta) -> bool:
+        found = dg.AssetCheckResult(asset_key=dg.AssetKey("orders"), check_name="lag", passed=passed)
+        return watching.write_if_news(instance, found, datetime.now(UTC) + after)
+
+    assert written(True, timedelta(0))
+    assert not written(True, timedelta(minutes=59))
+    assert written(True, timedelta(minutes=61))
+    assert written(False, timedelta(0))
+    assert not written(False, timedelta(minutes=4))
+    assert written(False, timedelta(minutes=6))
+    assert written(True, timedelta(0))
+
+
+def test_a_start_is_given_time_before_anything_is_called_late(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(passed: bool) -> bool:
+        found = dg.AssetCheckResult(asset_key=dg.AssetKey("orders"), check_name="lag", passed=passed)
+        return watching.write_if_news(instance, found, datetime.now(UTC))
+
+    assert written(True)
+    monkeypatch.setattr(watching, "GRACE_S", 10**9)
+    assert not written(False)
+    monkeypatch.setattr(watching, "GRACE_S", 0)
+    assert written(False)
+
+
+def test_a_look_costs_the_same_however_much_waits(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventstore.engine.lateness.COUNTED", 2)
+    for _ in range(3):
+        append(connection)
+    [late] = lateness(connection, ["orders"])
+    assert (late.events, late.counted) == (2, "2 or more")
+
+
+def test_the_checks_of_the_watch_say_the_same_when_a_run_evaluates_them(
+    run_job: Run, instance: dg.DagsterInstance, connection: Connection
+) -> None:
+    append(connection)
+    assert run_job("refresh_orders", instance=instance).success
+    result = run_job("refresh_metrics", instance=instance)
+    checks = {
+        (each.asset_key.path[-1], each.check_name): each for each in result.get_asset_check_evaluations()
+    }
+    assert checks["customers", "lag"].passed
+    assert checks["daily_order_metrics", "lag"].passed
