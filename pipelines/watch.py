@@ -49,6 +49,7 @@ WATCHED = {
 #: What starts runs by itself. The watch cannot see that it is off itself: the alerts look for that.
 SCHEDULES: list[Any] = [*schedules.ALL, *seals.SCHEDULES]
 SENSORS: list[Any] = [*sensors.ALL]
+_ALERTS = "alerts"  # made after the watch, which it looks at
 
 
 class Automation(NamedTuple):
@@ -60,17 +61,22 @@ class Automation(NamedTuple):
 
 def automation(instance: dg.DagsterInstance) -> Automation:
     """How schedules, sensors and daemons stand."""
-    stopped = {
+    daemons = instance.get_daemon_statuses().values()
+    wanted = {each.name for each in (*SCHEDULES, *SENSORS)} | {_ALERTS}
+    return Automation(
+        off=frozenset(wanted & switched_off(instance)),
+        silent=frozenset(each.daemon_type for each in daemons if each.last_heartbeat and not each.healthy),
+    )
+
+
+def switched_off(instance: dg.DagsterInstance) -> set[str]:
+    """The names of the schedules and sensors that somebody switched off."""
+    return {
         state.instigator_name
         for state in (instance.all_instigator_state() if instance.schedule_storage else [])
         if state.status == InstigatorStatus.STOPPED
         and state.origin.repository_origin.repository_name == SINGLETON_REPOSITORY_NAME
     }
-    daemons = instance.get_daemon_statuses().values()
-    return Automation(
-        off=frozenset(each.name for each in (*SCHEDULES, *SENSORS) if each.name in stopped),
-        silent=frozenset(each.daemon_type for each in daemons if each.last_heartbeat and not each.healthy),
-    )
 
 
 def _every(job: str) -> timedelta:

@@ -126,7 +126,7 @@ def test_a_table_whose_schedule_is_off_turns_amber_then_red_and_green_again_when
     instance: dg.DagsterInstance,
     connection: Connection,
 ) -> None:
-    append(connection)
+    append(connection, timedelta(hours=5))
     assert run_job("refresh_orders", instance=instance).success
     tick()
     assert shown("orders", "lag").passed
