@@ -30,6 +30,8 @@ _OVERLAP_S = 300
 #: A retry that was promised comes within this, else the failure is told.
 _RETRY_S = 300
 _PAGE = 500
+#: After a longer time without a tick, what ended before is not told any more.
+_LONGEST_S = 7 * 86_400
 _STARTED_BY_DAGSTER = "__ASSET_JOB"
 
 
@@ -60,7 +62,7 @@ def alerts(context: dg.SensorEvaluationContext, store: EventStore) -> Iterator[d
     with store.connect() as connection:
         warnings = policy(connection).alert_warnings
     keys = sorted(repository.asset_graph.asset_check_keys, key=str)
-    now = time.time()
+    now = clock()
     state = read_state(context.cursor, now)
     seen = [*_runs(context.instance, state, now), *_checks(context.instance, keys, warnings)]
     items = observe(state.known, [*seen, _watch(context.instance)], now)
@@ -71,6 +73,10 @@ def alerts(context: dg.SensorEvaluationContext, store: EventStore) -> Iterator[d
     context.update_cursor(msgspec.json.encode(state).decode())
     write_if_news(context.instance, judge_delivery(state), datetime.now(UTC))
     yield dg.SkipReason(" ".join(said) or "Nothing to tell.")
+
+
+def clock() -> float:
+    return time.time()
 
 
 def read_state(cursor: str | None, now: float) -> State:
@@ -135,9 +141,10 @@ def _checks(
         record: AssetCheckExecutionRecord | None = latest.get(key)
         if record and record.status not in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES:
             # A run is about to evaluate it, or never did: what it said before still holds.
-            [record] = storage.get_asset_check_execution_history(
+            before = storage.get_asset_check_execution_history(
                 key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
-            ) or [None]
+            )
+            record = before[0] if before else None
         if not (record and record.event and record.event.dagster_event):
             continue
         found = record.event.dagster_event.asset_check_evaluation_data
@@ -161,7 +168,7 @@ def _runs(instance: dg.DagsterInstance, state: State, now: float) -> Iterator[Pr
     yield from _without_retry(instance, state, now)
     ended = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
-        updated_after=datetime.fromtimestamp(state.runs_until - _OVERLAP_S, UTC),
+        updated_after=datetime.fromtimestamp(max(state.runs_until, now - _LONGEST_S) - _OVERLAP_S, UTC),
     )
     records: list[Any] = []
     cursor: str | None = None
@@ -254,14 +261,14 @@ def link(path: str) -> str:
 
 @dg.asset_check(asset=order_events, name=NAME)
 def alerts_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Warns while alerts that should go out by webhook or mail do not arrive. Nothing configured: it passes."""
+    """Warns while alerts that should go out by webhook or mail do not arrive."""
     instance = context.instance
     cursors = [
         getattr(state.instigator_data, "cursor", None)
         for state in (instance.all_instigator_state() if instance.schedule_storage else [])
         if state.instigator_name == NAME
     ]
-    state = read_state(cursors[0] if cursors else None, time.time())
+    state = read_state(cursors[0] if cursors else None, clock())
     state.waiting = {way.name: state.waiting.get(way.name, Waiting()) for way in channels()}
     return judge_delivery(state)
 

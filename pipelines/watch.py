@@ -198,7 +198,7 @@ def judge_proofs(
         "verification of the seals (job verify_seals)": read_round(connection).verified_at,
         "comparison with a replay (job integrity)": _last_success(instance, jobs.integrity.name),
     }
-    ages = {what: now - (at or begun) for what, at in made.items() if at or begun}
+    ages = {what: now - since for what, at in made.items() if (since := at or begun)}
     old = {what: age for what, age in ages.items() if age > told.max_proof_age}
     return dg.AssetCheckResult(
         asset_key=seals.log_seals.key,

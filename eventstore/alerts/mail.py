@@ -38,6 +38,8 @@ def host_and_port(address: str, security: str) -> tuple[str, int]:
 
 def send(server: MailServer, password: str, subject: str, text: str) -> None:
     """Raises NotDeliveredError unless the server took the mail for everybody it is for."""
+    if server.user and server.security == "none" and not _is_loopback(server.host):
+        raise NotDeliveredError('with smtp_security = "none" the password would go out in the clear')
     try:
         message = EmailMessage()
         message["Subject"], message["From"], message["To"] = subject, server.sender, ", ".join(server.to)
@@ -68,8 +70,6 @@ def _send(server: MailServer, password: str, message: EmailMessage) -> list[str]
         if server.security == "starttls":
             connection.starttls(context=context)
         if server.user:
-            if server.security == "none" and not _is_loopback(server.host):
-                raise NotDeliveredError('with smtp_security = "none" the password would go out in the clear')
             connection.login(server.user, password)
         return list(connection.send_message(message))
 
