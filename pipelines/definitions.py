@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import alerts, assets, checks, derived, jobs, schedules, seals, sensors, watch
+from pipelines import alerts, assets, checks, derived, jobs, retention, schedules, seals, sensors, watch
 from pipelines.resources import EventStore
 
 
@@ -14,8 +14,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     return dg.Definitions(
         assets=[*assets.ALL, *derived.ALL, *seals.ASSETS],
         asset_checks=[*checks.ALL, *seals.CHECKS, *watch.CHECKS, *alerts.CHECKS],
-        jobs=[*jobs.ALL, *seals.JOBS],
-        schedules=[*schedules.ALL, *seals.SCHEDULES],
+        jobs=[*jobs.ALL, *seals.JOBS, *retention.JOBS],
+        schedules=[*schedules.ALL, *seals.SCHEDULES, *retention.SCHEDULES],
         sensors=[*sensors.ALL, *watch.ALL, *alerts.ALL],
         resources={"store": EventStore(), **(resource_overrides or {})},
         # Also for backfills and for "Materialize" in the UI: a process per step would cost 2 to 5 s each.

@@ -22,7 +22,7 @@ from eventstore.log.connection import Connection
 from eventstore.log.settings import Policy, policy
 from eventstore.orders.domain import DOMAIN
 from eventstore.seals.share import read_round
-from pipelines import jobs, schedules, seals, sensors
+from pipelines import jobs, retention, schedules, seals, sensors
 from pipelines.assets import order_events
 from pipelines.resources import EventStore
 
@@ -47,7 +47,7 @@ WATCHED = {
 
 
 #: What starts runs by itself. The watch cannot see that it is off itself: the alerts look for that.
-SCHEDULES: list[Any] = [*schedules.ALL, *seals.SCHEDULES]
+SCHEDULES: list[Any] = [*schedules.ALL, *seals.SCHEDULES, *retention.SCHEDULES]
 SENSORS: list[Any] = [*sensors.ALL]
 _ALERTS = "alerts"  # made after the watch, which it looks at
 
