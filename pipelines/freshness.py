@@ -13,6 +13,8 @@ PROOF_OF_LIFE = timedelta(minutes=15)
 
 #: Amber when one proof of life is missing, red when three are.
 FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=2 * PROOF_OF_LIFE, fail_window=4 * PROOF_OF_LIFE)
+#: Of what is made each night: amber when the night before was left out.
+NIGHTLY = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=26), fail_window=timedelta(hours=50))
 
 
 def is_due(instance: dg.DagsterInstance, job: str) -> bool:

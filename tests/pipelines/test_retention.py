@@ -138,7 +138,7 @@ def test_the_runs_of_a_backfill_stay_until_it_is_finished(instance: dg.DagsterIn
                 status=status,
                 from_failure=False,
                 tags={},
-                backfill_timestamp=0,
+                backfill_timestamp=0.0,
                 asset_selection=[parted.key],
                 serialized_asset_backfill_data="{}",
             )

@@ -120,7 +120,7 @@ def test_no_table_has_two_schedules(defs: dg.Definitions) -> None:
 
 def test_a_proof_of_life_comes_before_the_page_turns_amber(defs: dg.Definitions) -> None:
     for spec in defs.resolve_all_asset_specs():
-        if policy := spec.freshness_policy:
+        if (policy := spec.freshness_policy) and policy != freshness.NIGHTLY:
             assert isinstance(policy, TimeWindowFreshnessPolicy)
             assert policy.warn_window is not None
             assert freshness.PROOF_OF_LIFE < policy.warn_window.to_timedelta() <= timedelta(minutes=30)
