@@ -13,7 +13,7 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
-from eventstore.alerts.channels import Channel, channels
+from eventstore.alerts.channels import Channel, channels, send_in_time
 from eventstore.alerts.errors import NotDeliveredError
 from eventstore.alerts.message import clean
 from eventstore.alerts.outbox import Waiting, add, delivered, failed, is_due
@@ -59,8 +59,7 @@ def alerts(context: dg.SensorEvaluationContext, store: EventStore) -> Iterator[d
         return
     repository = context.repository_def
     assert repository is not None, "Dagster gives it to every tick"
-    with store.connect() as connection:
-        warnings = policy(connection).alert_warnings
+    warnings = _wants_warnings(store)
     keys = sorted(repository.asset_graph.asset_check_keys, key=str)
     now = clock()
     state = read_state(context.cursor, now)
@@ -73,6 +72,15 @@ def alerts(context: dg.SensorEvaluationContext, store: EventStore) -> Iterator[d
     context.update_cursor(msgspec.json.encode(state).decode())
     write_if_news(context.instance, judge_delivery(state), datetime.now(UTC))
     yield dg.SkipReason(" ".join(said) or "Nothing to tell.")
+
+
+def _wants_warnings(store: EventStore) -> bool:
+    """As the store says; while its database is away people are told all the more."""
+    try:
+        with store.connect() as connection:
+            return policy(connection).alert_warnings
+    except dg.Failure:
+        return True
 
 
 def clock() -> float:
@@ -93,10 +101,11 @@ def deliver(way: Channel, waiting: Waiting, now: float) -> str:
         return f"{way.name}: {len(waiting.items)} wait ({waiting.error})." if waiting.items else ""
     number = len(waiting.items)
     try:
-        way.send(waiting.items)
-    except NotDeliveredError as error:
-        failed(waiting, str(error), now)
-        return f"{way.name}: {number} wait ({error})."
+        send_in_time(way, waiting.items)
+    except Exception as error:  # whatever it is: what the other channel was told must be noted
+        said = str(error) if isinstance(error, NotDeliveredError) else f"unexpected: {type(error).__name__}"
+        failed(waiting, said, now)
+        return f"{way.name}: {number} wait ({said})."
     delivered(waiting)
     return f"{way.name}: {number} told."
 

@@ -1,6 +1,7 @@
 """The ways on which alerts go out, as this machine is told."""
 
 from collections.abc import Callable, Sequence
+from threading import Thread
 from typing import NamedTuple
 
 from eventstore.alerts import mail, message, webhook
@@ -13,11 +14,34 @@ WEBHOOK, MAIL = "webhook", "mail"
 Send = Callable[[Sequence[Item]], None]
 
 
+#: A receiver that answers byte by byte may not hold up the others, nor the tick that notes what was told.
+LONGEST_S = 20
+
+
 class Channel(NamedTuple):
     """One way; ``send`` raises NotDeliveredError. Its name goes into the state of what waits."""
 
     name: str
     send: Send
+
+
+def send_in_time(channel: Channel, items: Sequence[Item]) -> None:
+    """Send, and raise NotDeliveredError where it takes too long; it may arrive later, and then once more."""
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            channel.send(items)
+        except BaseException as error:  # raised below, in the thread that asked
+            failure.append(error)
+
+    thread = Thread(target=run, name=f"alerts by {channel.name}", daemon=True)
+    thread.start()
+    thread.join(LONGEST_S)
+    if thread.is_alive():
+        raise NotDeliveredError(f"no answer within {LONGEST_S} s")
+    if failure:
+        raise failure[0]
 
 
 def channels() -> list[Channel]:

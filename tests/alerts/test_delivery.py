@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from eventstore.alerts.channels import MAIL, WEBHOOK, Channel, channels
+from eventstore.alerts import channels as channels_module
+from eventstore.alerts.channels import MAIL, WEBHOOK, Channel, channels, send_in_time
 from eventstore.alerts.errors import NotDeliveredError
 from eventstore.alerts.message import payload, text
 from eventstore.alerts.problems import Item, Problem
@@ -258,3 +260,24 @@ def test_a_key_that_cannot_be_is_refused_by_name(home: Path) -> None:
     write(home, smtp_security="ssl3")
     with pytest.raises(ServerError, match="smtp_security"):
         channels()
+
+
+def test_a_receiver_that_never_ends_its_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels_module, "LONGEST_S", 0.05)
+    released = Event()
+
+    def wait(_: Sequence[Item]) -> None:
+        released.wait(30)
+
+    with pytest.raises(NotDeliveredError, match="no answer within"):
+        send_in_time(Channel("slow", wait), [item()])
+    released.set()
+
+
+def test_what_goes_wrong_on_the_way_is_what_is_raised() -> None:
+    def refuse(_: Sequence[Item]) -> None:
+        raise NotDeliveredError("no")
+
+    with pytest.raises(NotDeliveredError, match="no"):
+        send_in_time(Channel("bad", refuse), [item()])
+    send_in_time(Channel("good", lambda _: None), [item()])

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
+from eventstore.alerts.channels import Channel
 from eventstore.log.settings import change_setting
 from pipelines import alerts as alerting
 from pipelines.resources import EventStore
@@ -57,7 +58,7 @@ class Sensor:
     def __init__(self, defs: dg.Definitions, instance: dg.DagsterInstance, url: str, patch: Any) -> None:
         self.cursor: str | None = None
         self.later = 0.0
-        self._defs, self._instance, self._store = defs, instance, EventStore(url=url)
+        self._defs, self._instance, self.store = defs, instance, EventStore(url=url)
         patch.setattr(alerting, "clock", lambda: time.time() + self.later)
 
     def tick(self, later: float = 0) -> str:
@@ -66,7 +67,7 @@ class Sensor:
             instance=self._instance,
             cursor=self.cursor,
             definitions=self._defs,
-            resources={"store": self._store},
+            resources={"store": self.store},
         )
         [skipped] = list(alerting.alerts(context))  # type: ignore[arg-type]
         self.cursor = context.cursor
@@ -263,3 +264,27 @@ def test_a_cursor_that_somebody_spoiled_is_as_good_as_none(
     sensor.cursor = '{"known": 7}'
     sensor.tick()
     assert told(hook) == [("begins", "orders.quarantined")]
+
+
+def test_alerts_go_out_while_the_database_of_the_store_is_away(
+    sensor: Sensor, hook: Hook, check: Callable[..., None]
+) -> None:
+    sensor.store = EventStore(url="postgresql://nobody@127.0.0.1:1/nowhere")
+    check(False)
+    sensor.tick()
+    assert told(hook) == [("begins", "orders.quarantined")]
+
+
+def test_an_error_that_nobody_thought_of_is_no_reason_to_tell_the_others_twice(
+    sensor: Sensor, hook: Hook, check: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(_: object) -> None:
+        raise RuntimeError("53cret")
+
+    ways = [*alerting.channels(), Channel("odd", explode)]
+    monkeypatch.setattr(alerting, "channels", lambda: ways)
+    check(False)
+    assert "odd: 1 wait (unexpected: RuntimeError)" in sensor.tick()
+    sensor.tick(60)
+    assert told(hook).count(("begins", "orders.quarantined")) == 1
+    assert "53cret" not in (sensor.cursor or "")
