@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
-from eventstore.alerts.channels import Channel
+from eventstore.alerts.channels import Channel, channels
 from eventstore.log.settings import change_setting
 from pipelines import alerts as alerting
 from pipelines.resources import EventStore
@@ -281,7 +281,7 @@ def test_an_error_that_nobody_thought_of_is_no_reason_to_tell_the_others_twice(
     def explode(_: object) -> None:
         raise RuntimeError("53cret")
 
-    ways = [*alerting.channels(), Channel("odd", explode)]
+    ways = [*channels(), Channel("odd", explode)]
     monkeypatch.setattr(alerting, "channels", lambda: ways)
     check(False)
     assert "odd: 1 wait (unexpected: RuntimeError)" in sensor.tick()
