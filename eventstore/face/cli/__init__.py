@@ -5,6 +5,7 @@ import sys
 import psycopg
 
 from eventstore.face.cli import (
+    alerting,
     consumers,
     following,
     history,
@@ -25,6 +26,7 @@ from eventstore.log.outages import refusal
 from eventstore.server.errors import ServerError
 
 __all__ = [
+    "alerting",
     "app",
     "consumers",
     "following",
