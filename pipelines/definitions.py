@@ -5,7 +5,18 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import alerts, assets, checks, derived, jobs, retention, schedules, seals, sensors, watch
+from pipelines import (
+    alerts,
+    assets,
+    backups,
+    checks,
+    derived,
+    jobs,
+    retention,
+    seals,
+    sensors,
+    watch,
+)
 from pipelines.resources import EventStore
 
 
@@ -13,9 +24,9 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     """The code location; tests pass ``{"store": EventStore(url=…)}``."""
     return dg.Definitions(
         assets=[*assets.ALL, *derived.ALL, *seals.ASSETS],
-        asset_checks=[*checks.ALL, *seals.CHECKS, *watch.CHECKS, *alerts.CHECKS],
-        jobs=[*jobs.ALL, *seals.JOBS, *retention.JOBS],
-        schedules=[*schedules.ALL, *seals.SCHEDULES, *retention.SCHEDULES],
+        asset_checks=[*checks.ALL, *derived.CHECKS, *seals.CHECKS, *watch.CHECKS, *alerts.CHECKS],
+        jobs=[*jobs.ALL, *seals.JOBS, backups.backup, *retention.JOBS],
+        schedules=watch.SCHEDULES,
         sensors=[*sensors.ALL, *watch.ALL, *alerts.ALL],
         resources={"store": EventStore(), **(resource_overrides or {})},
         # Also for backfills and for "Materialize" in the UI: a process per step would cost 2 to 5 s each.

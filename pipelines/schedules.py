@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from eventstore.engine.derived import EVERY_TEN_MINUTES
 from eventstore.log.holders import overdue_holders
 from eventstore.orders.domain import DOMAIN
 from pipelines import jobs
@@ -15,7 +16,7 @@ integrity_every_night = dg.ScheduleDefinition(
     job=jobs.integrity,
     cron_schedule="30 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Replays the log beside `orders` and fails where the two differ.",
+    description="Compares the next rows of every read model with a fold of their events.",
 )
 
 orders_every_minute = schedule(DOMAIN.states, jobs.refresh_orders, "every_minute", "* * * * *")
@@ -28,17 +29,29 @@ _others = [
 metrics_every_ten_minutes = dg.ScheduleDefinition(
     name="metrics_every_ten_minutes",
     job=jobs.refresh_metrics,
-    cron_schedule="*/10 * * * *",
+    cron_schedule=EVERY_TEN_MINUTES,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Brings customers and daily_order_metrics up to orders.",
+    description="Brings customers, daily_order_metrics and the other derived tables up to orders.",
 )
+
+_derived = [
+    dg.ScheduleDefinition(
+        name=f"{table.name}_on_schedule",
+        job=jobs.DERIVED[table.name],
+        cron_schedule=table.schedule,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Brings {table.name} up to {table.source.name}.",
+    )
+    for table in DOMAIN.derived
+    if table.name in jobs.DERIVED
+]
 
 history_check_every_night = dg.ScheduleDefinition(
     name="history_check_every_night",
     job=jobs.check_history,
     cron_schedule="0 4 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Looks through order_history for rows that contradict each other.",
+    description="Looks through the next part of order_history for rows that contradict each other.",
 )
 
 
@@ -72,6 +85,7 @@ ALL = [
     orders_every_minute,
     *_others,
     metrics_every_ten_minutes,
+    *_derived,
     snapshots_every_night,
     integrity_every_night,
     history_check_every_night,

@@ -7,6 +7,7 @@ import dagster as dg
 
 from eventstore.log.connection import Connection
 from eventstore.log.feed import has_events_after
+from eventstore.log.settings import policy
 from eventstore.seals.errors import SealError
 from eventstore.seals.outside import outside
 from eventstore.seals.problems import Problem
@@ -22,8 +23,6 @@ from pipelines.projections import OWNERS, tags
 from pipelines.resources import EventStore
 
 _HOUR = 3600
-#: A schedule that runs seals within five minutes, unless an append is held open.
-_MAX_UNSEALED_S = 1800
 _SHOWN = 5
 
 
@@ -70,13 +69,13 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
 
 @dg.asset_check(asset=log_seals)
 def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
-    """Warns while events have been waiting for their seal for more than half an hour.
+    """Warns while events have been waiting for their seal for longer than the setting `max_unsealed`.
 
     Until they are sealed, whoever owns the database can change them unnoticed.
     """
     with store.connect() as connection:
         now = seal_status(connection)
-    late = now.unsealed_seconds > _MAX_UNSEALED_S
+        late = now.unsealed_seconds > policy(connection).max_unsealed.total_seconds()
     return dg.AssetCheckResult(
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,

@@ -34,6 +34,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_lag: timedelta
     max_file_wait: timedelta
     max_odd_share: Decimal
+    max_unsealed: timedelta
     verify_events: int
     max_derived_lag: timedelta
     max_snapshot_lag: timedelta

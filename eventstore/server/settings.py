@@ -9,13 +9,19 @@ from eventstore.server.errors import ServerError
 from eventstore.server.machine import FILE, Machine, read_machine
 from eventstore.server.urls import checked, database_name, with_database
 
-#: The variables that are read, and what each says.
+#: The variables that are read here and elsewhere, and what each says.
 VARIABLES = {
     "EVENTSTORE_HOME": "the folder of eventstore.toml and of all that is kept outside a database of yours; "
     ".eventstore in the current folder by default",
     "DATABASE_URL": "your own PostgreSQL 15 to 18, postgresql://user:password@host/database",
     "DATABASE_URL_FILE": "a file with that URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
+    "READ_URL": "a replica of that database: reads go there, appends do not",
     "PORT": "the port of Dagster's web pages",
+    "EVENTSTORE_SEAL_KEY": "the private key that signs checkpoints of seals, instead of the file seal.key",
+    "EVENTSTORE_TSA_URL": "a time stamp authority (RFC 3161) for checkpoints",
+    "EVENTSTORE_TSA_CERTIFICATES": "a PEM file with the certificates that its stamps are checked by",
+    "EVENTSTORE_BACKUPS": "the folder where backups are kept, best on another disk; without it none is taken "
+    "by the clock",
     "ALERT_WEBHOOK_URL": "where alerts are posted, such as an incoming webhook of Slack; none: nowhere",
     "ALERT_WEBHOOK_URL_FILE": "a file with that URL; ALERT_WEBHOOK_URL wins",
     "SMTP_PASSWORD": "the password of smtp_user, for alerts by mail",
@@ -51,6 +57,11 @@ def machine() -> Machine:
 def landing() -> Path:
     """Where producers leave files for ingestion."""
     return home() / Path(machine().landing).expanduser()
+
+
+def checkpoints() -> Path:
+    """Where copies of the checkpoints of seals are kept."""
+    return home() / Path(machine().checkpoints).expanduser()
 
 
 def made(folder: Path) -> Path:
@@ -103,6 +114,27 @@ def database_url() -> str:
             "or database_url there"
         )
     return embedded.start(home())
+
+
+def read_url() -> str | None:
+    """A replica of that database, where reads are sent; None where they are not."""
+    if url := _variable("READ_URL"):
+        return checked(url, name="READ_URL")
+    said = machine().read_url
+    return checked(said, name=f"{file()}: read_url") if said else None
+
+
+def backups() -> Path | None:
+    """Where backups are kept; None where none are taken by the clock."""
+    if folder := _variable("EVENTSTORE_BACKUPS"):
+        return Path(folder).expanduser().absolute()
+    said = machine().backups
+    return home() / Path(said).expanduser() if said else None
+
+
+def backup_days() -> int:
+    """How far back one can go."""
+    return machine().backup_days
 
 
 def embedded_home() -> Path | None:

@@ -6,12 +6,15 @@ import psycopg
 
 from eventstore.face.cli import (
     alerting,
+    backing_up,
     consumers,
     following,
     history,
     ingesting,
     operating,
     projecting,
+    proving,
+    replicating,
     sealing,
     settings,
     writing,
@@ -28,6 +31,7 @@ from eventstore.server.errors import ServerError
 __all__ = [
     "alerting",
     "app",
+    "backing_up",
     "consumers",
     "following",
     "history",
@@ -35,6 +39,8 @@ __all__ = [
     "main",
     "operating",
     "projecting",
+    "proving",
+    "replicating",
     "sealing",
     "settings",
     "writing",

@@ -5,7 +5,7 @@ from alembic import op
 from eventstore.log.schema.frozen import run_sql
 
 revision = "0013"
-down_revision = "0007"
+down_revision = "0010"
 
 
 def upgrade() -> None:
