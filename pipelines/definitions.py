@@ -13,7 +13,6 @@ from pipelines import (
     derived,
     jobs,
     retention,
-    schedules,
     seals,
     sensors,
     watch,
@@ -26,13 +25,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     return dg.Definitions(
         assets=[*assets.ALL, *derived.ALL, *seals.ASSETS],
         asset_checks=[*checks.ALL, *derived.CHECKS, *seals.CHECKS, *watch.CHECKS, *alerts.CHECKS],
-        jobs=[*jobs.ALL, *seals.JOBS, *retention.JOBS, backups.backup],
-        schedules=[
-            *schedules.ALL,
-            *seals.SCHEDULES,
-            *retention.SCHEDULES,
-            backups.backup_every_night,
-        ],
+        jobs=[*jobs.ALL, *seals.JOBS, backups.backup, *retention.JOBS],
+        schedules=watch.SCHEDULES,
         sensors=[*sensors.ALL, *watch.ALL, *alerts.ALL],
         resources={"store": EventStore(), **(resource_overrides or {})},
         # Also for backfills and for "Materialize" in the UI: a process per step would cost 2 to 5 s each.

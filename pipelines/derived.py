@@ -9,7 +9,7 @@ from eventstore.engine.derived import Check, Derived, refresh_derived
 from eventstore.engine.snapshots.build import build_snapshots
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import LIVE, order_events
-from pipelines.freshness import FRESHNESS, NIGHTLY
+from pipelines.freshness import NIGHTLY, by_schedule
 from pipelines.metadata import ROWS, table, table_name
 from pipelines.partitions import days
 from pipelines.projections import OWNERS
@@ -69,7 +69,7 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
         kinds={"python", "postgres"},
         owners=OWNERS,
         deps=[LIVE[derived.source.name]],
-        freshness_policy=FRESHNESS,
+        freshness_policy=by_schedule(derived.schedule),
         pool="metrics",
     )
     def asset(

@@ -14,7 +14,6 @@ from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
 )
-from dagster._utils.schedules import schedule_execution_time_iterator
 
 from eventstore.engine.lateness import Lateness, lateness
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
@@ -22,8 +21,9 @@ from eventstore.log.connection import Connection
 from eventstore.log.settings import Policy, policy
 from eventstore.orders.domain import DOMAIN
 from eventstore.seals.share import read_round
-from pipelines import jobs, retention, schedules, seals, sensors
+from pipelines import backups, jobs, retention, schedules, seals, sensors
 from pipelines.assets import order_events
+from pipelines.freshness import interval
 from pipelines.resources import EventStore
 
 #: So much later than it may be, a table is not amber but red.
@@ -42,12 +42,17 @@ _DERIVED = [derived.name for derived in DOMAIN.derived]
 WATCHED = {
     **{name: jobs.REFRESHES[name].name for name in _PROJECTIONS},
     SNAPSHOTS: jobs.snapshot_day.name,
-    **dict.fromkeys(_DERIVED, jobs.refresh_metrics.name),
+    **{name: jobs.DERIVED.get(name, jobs.refresh_metrics).name for name in _DERIVED},
 }
 
 
 #: What starts runs by itself. The watch cannot see that it is off itself: the alerts look for that.
-SCHEDULES: list[Any] = [*schedules.ALL, *seals.SCHEDULES, *retention.SCHEDULES]
+SCHEDULES: list[Any] = [
+    *schedules.ALL,
+    *seals.SCHEDULES,
+    backups.backup_every_night,
+    *retention.SCHEDULES,
+]
 SENSORS: list[Any] = [*sensors.ALL]
 _ALERTS = "alerts"  # made after the watch, which it looks at
 
@@ -84,9 +89,7 @@ def _every(job: str) -> timedelta:
     found = _DAY
     for schedule in SCHEDULES:
         if _job_of(schedule) == job and isinstance(schedule, dg.ScheduleDefinition):
-            cron, zone = schedule.cron_schedule, schedule.execution_timezone
-            times = schedule_execution_time_iterator(time.time(), cron, zone or "UTC")
-            found = min(found, -(next(times) - next(times)))
+            found = min(found, interval(str(schedule.cron_schedule)))
     return found
 
 
@@ -99,7 +102,7 @@ def _allowed(name: str, told: Policy, every: timedelta) -> timedelta:
     """For how long events may wait for a table, outside its own runs: until the next one at least."""
     if name == SNAPSHOTS:
         return told.max_snapshot_lag
-    return told.max_derived_lag if name in _DERIVED else told.max_lag + every
+    return every + (told.max_derived_lag if name in _DERIVED else told.max_lag)
 
 
 def judge_lag(
@@ -112,7 +115,7 @@ def judge_lag(
     """
     allowed = _allowed(found.name, told, every)
     oldest = timedelta(seconds=found.seconds)
-    longest_age = max(told.max_age, told.max_snapshot_lag) if found.name == SNAPSHOTS else told.max_age
+    longest_age = max(told.max_age, told.max_snapshot_lag if found.name == SNAPSHOTS else 2 * every)
     late, old = oldest > allowed, age is not None and age > longest_age
     sentences = [
         f"{found.counted} events wait, the oldest for {in_words(oldest)}."

@@ -118,13 +118,22 @@ def test_no_table_has_two_schedules(defs: dg.Definitions) -> None:
     assert len(jobs) == len(set(jobs))
 
 
-def test_a_proof_of_life_comes_before_the_page_turns_amber(defs: dg.Definitions) -> None:
-    for spec in defs.resolve_all_asset_specs():
-        if (policy := spec.freshness_policy) and policy != freshness.NIGHTLY:
-            assert isinstance(policy, TimeWindowFreshnessPolicy)
-            assert policy.warn_window is not None
-            assert freshness.PROOF_OF_LIFE < policy.warn_window.to_timedelta() <= timedelta(minutes=30)
-            assert policy.fail_window.to_timedelta() <= timedelta(hours=1)
+@pytest.mark.parametrize(
+    "asset", ["orders", "order_history", "log_seals", "customers", "daily_order_metrics"]
+)
+def test_freshness_follows_the_schedule_in_minutes(defs: dg.Definitions, asset: str) -> None:
+    policy = defs.get_repository_def().asset_graph.get(dg.AssetKey(asset)).freshness_policy
+    assert isinstance(policy, TimeWindowFreshnessPolicy)
+    assert policy.warn_window is not None
+    assert freshness.PROOF_OF_LIFE < policy.warn_window.to_timedelta() <= timedelta(minutes=30)
+    assert policy.fail_window.to_timedelta() <= timedelta(hours=1)
+
+
+def test_freshness_of_a_table_with_a_slow_schedule_waits_for_it() -> None:
+    policy = freshness.by_schedule("0 3 * * *")
+    assert isinstance(policy, TimeWindowFreshnessPolicy)
+    assert policy.warn_window is not None
+    assert policy.warn_window.to_timedelta() > timedelta(days=1)
 
 
 def test_one_run_takes_all_files_that_wait(

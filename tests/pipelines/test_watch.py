@@ -170,7 +170,7 @@ def test_a_table_is_given_the_time_until_its_next_run(
 def test_how_late_is_too_late_is_a_setting(
     tick: Callable[[], str], shown: Callable[..., Any], connection: Connection, setting: str, asset: str
 ) -> None:
-    append(connection, timedelta(minutes=20))
+    append(connection, timedelta(minutes=25))
     change_setting(connection, setting, "1 hour")
     tick()
     assert shown(asset, "lag").passed

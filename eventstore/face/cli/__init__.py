@@ -5,6 +5,7 @@ import sys
 import psycopg
 
 from eventstore.face.cli import (
+    alerting,
     backing_up,
     consumers,
     following,
@@ -28,6 +29,7 @@ from eventstore.log.outages import refusal
 from eventstore.server.errors import ServerError
 
 __all__ = [
+    "alerting",
     "app",
     "backing_up",
     "consumers",

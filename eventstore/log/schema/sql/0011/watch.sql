@@ -1,6 +1,6 @@
 -- What a watch outside the tables' own runs compares with, and how long Dagster keeps what it noted.
 ALTER TABLE settings
-    ADD COLUMN max_derived_lag  interval NOT NULL DEFAULT '30 minutes'
+    ADD COLUMN max_derived_lag  interval NOT NULL DEFAULT '20 minutes'
                CONSTRAINT max_derived_lag_is_between_1_second_and_1_day
                CHECK (max_derived_lag BETWEEN '1 second' AND '1 day'),
     ADD COLUMN max_snapshot_lag interval NOT NULL DEFAULT '26 hours'
@@ -18,7 +18,7 @@ ALTER TABLE settings
                CONSTRAINT keep_runs_is_between_1_day_and_3650_days
                CHECK (keep_runs BETWEEN '1 day' AND '3650 days');
 COMMENT ON COLUMN settings.max_derived_lag IS
-    'for how long events may wait for a derived table, such as customers, before its check lag warns';
+    'for how long events may wait for a derived table, on top of its schedule, before its check lag warns';
 COMMENT ON COLUMN settings.max_snapshot_lag IS
     'for how long events may wait for the snapshots, which are built each night, before their check lag warns';
 COMMENT ON COLUMN settings.max_age IS
