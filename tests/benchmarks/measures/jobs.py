@@ -44,7 +44,7 @@ def jobs(bench: Bench) -> Iterator[Row]:
             yardstick=f"the same on {bench.small:,}",
             theirs=[max(1, small.buffers)],
             target=("<=", 1.5),
-            note=f"rows read: {large.rows:,} and {small.rows:,}; {after:.1f} s and {before:.1f} s in one process",
+            note=f"rows read: {large.rows:,} and {small.rows:,}; seconds: {after:.1f} and {before:.1f}",
         )
 
 

@@ -4,7 +4,7 @@ from alembic import op
 
 from eventstore.log.schema.frozen import run_sql
 
-revision = "0013"
+revision = "0011"
 down_revision = "0010"
 
 
