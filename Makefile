@@ -15,8 +15,8 @@ help: ## Show this list
 demo: $(VENV)/.installed ## Ingest sample files with a Dagster job and show what became of them
 	@$(PYTHON) -m pipelines.demo
 
-up: $(VENV)/.installed ## Run Dagster with its web pages, schedules and the landing sensor (PORT=3000, FOLLOW=1), until Ctrl-C
-	@$(PYTHON) -m pipelines.up $(if $(PORT),--port $(PORT)) $(if $(FOLLOW),--follow)
+up: $(VENV)/.installed ## Run Dagster with its web pages, schedules and the landing sensor (PORT=3000, FOLLOW=1, BACKUPS=folder), until Ctrl-C
+	@$(PYTHON) -m pipelines.up $(if $(PORT),--port $(PORT)) $(if $(FOLLOW),--follow) $(if $(BACKUPS),--backups '$(BACKUPS)')
 
 down: $(VENV)/.installed ## Stop the embedded PostgreSQL; its data stays
 	@$(VENV)/bin/eventstore down

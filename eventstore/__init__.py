@@ -17,11 +17,13 @@ from eventstore.log.errors import (
     ConsumerBusyError,
     ConsumerOwnerError,
     DatabaseUnavailableError,
+    EpochError,
     EventStoreError,
     InvalidEventError,
     UnknownConsumerError,
     WatermarkError,
 )
+from eventstore.log.position import Position
 from eventstore.orders.domain import DOMAIN
 from eventstore.orders.events import (
     OrderAmountCorrected,
@@ -45,6 +47,7 @@ __all__ = [
     "ConsumerBusyError",
     "ConsumerOwnerError",
     "DatabaseUnavailableError",
+    "EpochError",
     "Event",
     "EventStoreError",
     "Fact",
@@ -57,6 +60,7 @@ __all__ = [
     "OrderRefunded",
     "OrderShipped",
     "OrderState",
+    "Position",
     "RecordedEvent",
     "Store",
     "UndecodableEvent",

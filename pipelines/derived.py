@@ -9,6 +9,7 @@ from eventstore.engine.derived import Check, Derived, refresh_derived
 from eventstore.engine.snapshots.build import build_snapshots
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import LIVE, order_events
+from pipelines.freshness import NIGHTLY, by_schedule
 from pipelines.metadata import ROWS, table, table_name
 from pipelines.partitions import days
 from pipelines.projections import OWNERS
@@ -24,6 +25,7 @@ from pipelines.resources import EventStore
     # One run for any range of days: a day is read from the log once, however many days are asked for.
     backfill_policy=dg.BackfillPolicy.single_run(),
     code_version=DOMAIN.states.fold_version,
+    freshness_policy=NIGHTLY,
     pool="snapshots",
 )
 def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> None:
@@ -67,6 +69,7 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
         kinds={"python", "postgres"},
         owners=OWNERS,
         deps=[LIVE[derived.source.name]],
+        freshness_policy=by_schedule(derived.schedule),
         pool="metrics",
     )
     def asset(

@@ -8,7 +8,7 @@ from eventstore.engine.derived import EVERY_TEN_MINUTES
 from eventstore.log.holders import overdue_holders
 from eventstore.orders.domain import DOMAIN
 from pipelines import jobs
-from pipelines.projections import schedules
+from pipelines.projections import schedule
 from pipelines.resources import EventStore
 
 integrity_every_night = dg.ScheduleDefinition(
@@ -19,16 +19,11 @@ integrity_every_night = dg.ScheduleDefinition(
     description="Compares the next rows of every read model with a fold of their events.",
 )
 
-orders_every_minute, orders_every_hour = schedules(
-    DOMAIN.states, jobs.refresh_orders, "every_minute", "* * * * *"
-)
+orders_every_minute = schedule(DOMAIN.states, jobs.refresh_orders, "every_minute", "* * * * *")
 
 _others = [
-    schedule
+    schedule(projection, jobs.REFRESHES[projection.name], "every_five_minutes", "*/5 * * * *")
     for projection in DOMAIN.projections[1:]
-    for schedule in schedules(
-        projection, jobs.REFRESHES[projection.name], "every_five_minutes", "*/5 * * * *"
-    )
 ]
 
 metrics_every_ten_minutes = dg.ScheduleDefinition(
@@ -88,7 +83,6 @@ snapshots_every_night = dg.build_schedule_from_partitioned_job(
 
 ALL = [
     orders_every_minute,
-    orders_every_hour,
     *_others,
     metrics_every_ten_minutes,
     *_derived,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from eventstore.log.connection import Connection
+from eventstore.log.settings import policy
 
 #: Events after which a run commits how far it is.
 _SHARE = 50_000
@@ -75,7 +76,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 def budget_of(connection: Connection) -> int:
     """The events that a run may look at."""
-    (budget,) = connection.execute("SELECT proof_budget FROM settings").fetchone() or (0,)
+    budget = policy(connection).proof_budget
     return int(budget)
 
 

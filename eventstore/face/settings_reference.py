@@ -105,6 +105,8 @@ def _values(annotated: Any) -> str:
     found = found.type if isinstance(found, inspect.Metadata) else found
     if isinstance(found, inspect.IntType):
         return f"a whole number from {found.ge} to {found.le}"
+    if isinstance(found, inspect.LiteralType):
+        return ", ".join(f'`"{value}"`' for value in found.values)
     return "true or false" if isinstance(found, inspect.BoolType) else "a text"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 
 from eventstore.engine.projection import Projection
 from eventstore.log.append import append_json
@@ -122,6 +123,17 @@ def test_a_refresh_without_news_writes_nothing_and_a_rebuild_finds_the_same(conn
     refresh_customers(connection)
     again = refresh_customers(connection)
     assert (again.written, again.gone, again.rows) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("whose", ["orders", "daily_order_metrics"])
+def test_a_watermark_that_somebody_moves_back_counts_no_payment_twice(
+    connection: Database, whose: str
+) -> None:
+    append_json(connection, uuid4(), [created("2026-03-02"), money("OrderPaid", "2026-03-05", "10.00")])
+    before = metrics(connection)
+    connection.execute("UPDATE projections SET watermark = DEFAULT WHERE name = %s", (whose,))
+    refresh_daily_metrics(connection)
+    assert metrics(connection) == before
 
 
 def test_lifetime_value_is_what_was_paid_less_what_was_refunded_per_currency(connection: Database) -> None:

@@ -76,10 +76,10 @@ def append_news(url: str, day: datetime, orders: int) -> None:
             "SELECT order_id FROM orders WHERE version < 4 ORDER BY order_id LIMIT %s", (orders,)
         ).fetchall()
         money = {"amount": "10.00", "currency": "EUR"}
-        created = {"type": "OrderCreated", "data": {"customer_id": str(uuid4()), **money}}
         paid = {"type": "OrderPaid", "data": money}
         at = {"created_at": int(day.timestamp() * 1000)}
         for _ in range(orders):
+            created = {"type": "OrderCreated", "data": {"customer_id": str(uuid4()), **money}}
             append_json(connection, uuid4(), [created | at, paid | at])
         for (order,) in known:
             append_json(connection, order, [paid | at])

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from eventstore.log.connection import Connection, open_connection
+from eventstore.log.epochs import declare_epoch
 from eventstore.seals import claims, records
 from eventstore.seals.checkpoint import read_checkpoint, signed
 from eventstore.seals.errors import SealError
@@ -416,7 +417,7 @@ def test_a_folder_finds_its_newest_without_reading_all(tmp_path: Path) -> None:
 
 
 def test_an_epoch_that_was_declared_makes_a_gap_and_no_problem(
-    session: Connection, outside: Outside, append: Append, monkeypatch: pytest.MonkeyPatch
+    session: Connection, outside: Outside, append: Append
 ) -> None:
     append(3)
     seal(session, outside)
@@ -432,8 +433,10 @@ def test_an_epoch_that_was_declared_makes_a_gap_and_no_problem(
     append(2)
     with pytest.raises(SealError):
         seal(session, outside)
-    for module in ("sealing", "copies"):  # … and somebody says so
-        monkeypatch.setattr(f"eventstore.seals.{module}.current_epoch", lambda _: 2)
+    session.execute("SELECT begin_epoch('restore', 'found out')")
+    with pytest.raises(SealError):
+        seal(session, outside)
+    declare_epoch(session, 2, "an older backup", "ann")  # … and somebody says so
     assert seal(session, outside).checkpoint == 2
     found = verify(session, outside)
     assert (found.verdict, found.problems, found.sealed) == (INTACT, [], 5)

@@ -165,5 +165,9 @@ def test_every_variable_that_the_code_knows_is_documented() -> None:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    read = {text for text in texts if re.fullmatch(r"EVENTSTORE_[A-Z_]+|[A-Z]+_URL(_FILE)?|PORT", text)}
+    read = {
+        text
+        for text in texts
+        if re.fullmatch(r"EVENTSTORE_[A-Z_]+|[A-Z_]+_(URL|PASSWORD)(_FILE)?|PORT", text)
+    }
     assert read - {"EVENTSTORE_UP", "EVENTSTORE_DAGSTER_URL"} == set(settings.VARIABLES)

@@ -5,6 +5,8 @@ import sys
 import psycopg
 
 from eventstore.face.cli import (
+    alerting,
+    backing_up,
     consumers,
     following,
     history,
@@ -12,6 +14,7 @@ from eventstore.face.cli import (
     operating,
     projecting,
     proving,
+    replicating,
     sealing,
     settings,
     writing,
@@ -26,7 +29,9 @@ from eventstore.log.outages import refusal
 from eventstore.server.errors import ServerError
 
 __all__ = [
+    "alerting",
     "app",
+    "backing_up",
     "consumers",
     "following",
     "history",
@@ -35,6 +40,7 @@ __all__ = [
     "operating",
     "projecting",
     "proving",
+    "replicating",
     "sealing",
     "settings",
     "writing",

@@ -8,7 +8,7 @@ import typer
 
 from eventstore.engine.event_history import Difference, difference, history_of
 from eventstore.engine.projection import Projection
-from eventstore.face.cli.app import Json, OrderId, app, fail, open_store
+from eventstore.face.cli.app import Json, OrderId, app, fail, how_old, open_store, say_how_old
 from eventstore.face.cli.output import print_json
 from eventstore.face.cli.timeline import print_difference, print_timeline
 from eventstore.face.times import as_text, describe_time, parse_time
@@ -29,11 +29,15 @@ def history(
 
     A time is ISO 8601 (without a zone: UTC), a date (its start) or words such as "2 days ago".
     """
-    with open_store() as store, store.connection() as connection:
-        if diff:
-            _diff(connection, store.domain.states, order_id, diff, as_json)
-            return
-        entries = list(history_of(connection, store.domain.states, order_id))
+    with open_store() as store:
+        replica = how_old(store)
+        with store.reading() as connection:
+            if diff:
+                _diff(connection, store.domain.states, order_id, diff, as_json)
+            entries = [] if diff else list(history_of(connection, store.domain.states, order_id))
+        say_how_old(replica)
+    if diff:
+        return
     if not entries:
         raise fail(f"order {order_id} has no events")
     if as_json:

@@ -7,7 +7,7 @@ import typer
 
 from eventstore.engine.status import status as read_status
 from eventstore.face.cli.app import Json, app, open_store
-from eventstore.face.cli.output import in_one_line, lag, print_fields, print_json
+from eventstore.face.cli.output import describe_seconds, in_one_line, lag, print_fields, print_json
 from eventstore.face.cli.proving import print_proofs
 from eventstore.log.holders import who
 from eventstore.log.schema import migrate
@@ -15,8 +15,9 @@ from eventstore.orders.domain import DOMAIN
 from eventstore.seals.status import in_words as seals_in_words
 from eventstore.seals.status import seal_status
 from eventstore.server import embedded
+from eventstore.server.backup.catalogue import LastBackup, last_backup
 from eventstore.server.databases import ensure_database
-from eventstore.server.settings import database_url, home, landing, made
+from eventstore.server.settings import backups, database_url, home, landing, made
 from eventstore.server.urls import without_password
 
 
@@ -43,8 +44,9 @@ def status(as_json: Json = False) -> None:
     with open_store() as store, store.connection() as connection:
         now = read_status(connection, store.domain)
         seals = seal_status(connection)
+    backup = last_backup(backups())
     if as_json:
-        print_json(msgspec.structs.asdict(now) | {"seals": seals})
+        print_json(msgspec.structs.asdict(now) | {"seals": seals, "backup": backup})
         return
     events = f"{'' if now.events_exact else 'about '}{now.events:,}"
     print_fields(
@@ -53,6 +55,7 @@ def status(as_json: Json = False) -> None:
             "horizon": now.horizon,
             "rejects": now.rejects or "none",
             "seals": seals_in_words(seals),
+            "backup": _backup(backup),
         }
     )
     for holder in now.horizon_holders:
@@ -95,6 +98,18 @@ def status(as_json: Json = False) -> None:
             title=name,
         )
     print_proofs(now.proofs.values())
+
+
+def _backup(last: LastBackup | None) -> str:
+    """The age of the last good one, and of what is archived after it."""
+    if backups() is None:
+        return "none are taken: set EVENTSTORE_BACKUPS"
+    if last is None:
+        return "none yet"
+    words = f"a {last.kind} of {describe_seconds(last.age_seconds)} ago"
+    if last.archived_seconds_ago is not None:
+        words += f", the log after it up to {describe_seconds(last.archived_seconds_ago)} ago"
+    return words
 
 
 def _pids(pids: list[int]) -> str:

@@ -65,6 +65,12 @@ def complain(message: str) -> None:
         typer.secho(f"error: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.RED)
 
 
+def note(message: str) -> None:
+    """Something beside the answer, a line on standard error."""
+    with suppress(OSError):
+        typer.secho(printable(message), err=True, dim=True)
+
+
 def any_character() -> None:
     """What the encoding of the terminal does not have is shown as an escape; to stop there helps nobody."""
     for stream in (sys.stdout, sys.stderr):
@@ -93,6 +99,14 @@ def in_one_line(text: str) -> str:
 def lag(of: ProjectionStatus | ConsumerStatus) -> str:
     """How far a follower of the log is behind it."""
     return f"{of.lag_events:,}{' or more' if of.lag_or_more else ''} events, {of.lag_seconds:.1f} s"
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration in the unit that fits."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.1f} seconds"
 
 
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from eventstore.engine.state import UnknownVersionError
-from eventstore.face.cli.app import Json, OrderId, app, fail, open_store
+from eventstore.face.cli.app import Json, OrderId, app, fail, how_old, open_store
 from eventstore.face.cli.output import print_fields, print_json
 from eventstore.face.times import as_text, describe_time, parse_time
 from eventstore.kernel.recorded import RecordedEvent, to_ms
@@ -65,6 +65,7 @@ def show(
     """
     at_time, known_time = (None if text is None else parse_time(text) for text in (at, known))
     with open_store() as store:
+        replica = how_old(store)
         try:
             state = store.state(order_id, at_time, known_time, version)
         except UnknownVersionError as error:
@@ -77,6 +78,11 @@ def show(
         if moment is not None and text is not None
     }
     shown = moments | msgspec.structs.asdict(state)
+    if replica is not None:
+        shown |= {
+            "replica_complete_up_to": replica.complete_up_to,
+            "replica_age_seconds": replica.age_seconds,
+        }
     print_json(shown) if as_json else print_fields(shown)
 
 

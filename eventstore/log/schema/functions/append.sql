@@ -60,6 +60,9 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'An earlier release let an inserted id move it. `eventstore status` says more.';
     END IF;
+    IF current_setting('eventstore.home', true) IS DISTINCT FROM pg_backend_pid()::text THEN
+        PERFORM check_home();
+    END IF;
     -- Only a stranger could hold a key alone. A lower floor is as good; nobody waits.
     WHILE NOT pg_try_advisory_xact_lock_shared((17747::bigint << 48) | floor_ms) LOOP
         floor_ms := floor_ms - 1;
