@@ -1,6 +1,5 @@
 """What every projection of the log has: a replay in buckets, a live table, a refresh by the clock."""
 
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -10,8 +9,10 @@ from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.promote import promote, ready_to_promote
 from eventstore.engine.refresh import refresh
 from eventstore.engine.replay import replay_bucket
-from eventstore.engine.standing import has_news
+from eventstore.engine.standing import has_news, standing
+from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
+from pipelines.freshness import FRESHNESS, PROOF_OF_LIFE, is_due
 from pipelines.metadata import per_second, table, table_name
 from pipelines.partitions import buckets
 from pipelines.resources import EventStore
@@ -84,10 +85,7 @@ def live_asset(
         owners=OWNERS,
         deps=[log, dg.AssetDep(replay, partition_mapping=dg.AllPartitionMapping())],
         code_version=projection.fold_version,
-        # Runs are skipped while nothing happens; the hourly one is the proof of life.
-        freshness_policy=dg.FreshnessPolicy.time_window(
-            warn_window=timedelta(minutes=90), fail_window=timedelta(hours=3)
-        ),
+        freshness_policy=FRESHNESS,
         pool=_pool(projection),
     )
     def live(context: dg.AssetExecutionContext, store: EventStore) -> dg.MaterializeResult[None]:
@@ -112,10 +110,18 @@ def live_asset(
                     "promoted": promoted is not None,
                     **table(connection, projection.name),
                 },
-                data_version=dg.DataVersion(f"rules {projection.fold_version} up to {done.watermark}"),
+                # New events come all the time, and by its schedule every table behind this one takes them in:
+                # that is no news of which a page should warn. Other rules are.
+                data_version=dg.DataVersion(f"rules {_rules(connection, projection)}"),
             )
 
     return live
+
+
+def _rules(connection: Connection, projection: Projection[Any]) -> str:
+    """Those that the rows of the live table say they were folded by."""
+    found = standing(connection, projection.name)
+    return found.fold_version if found else projection.fold_version
 
 
 def refresh_job(
@@ -184,8 +190,8 @@ def promote_job(projection: Projection[Any]) -> Any:
     return job
 
 
-def schedules(projection: Projection[Any], job: Any, often: str, cron: str) -> list[dg.ScheduleDefinition]:
-    """The refresh by ``cron`` where there is something to do, and each hour whether or not there is."""
+def schedule(projection: Projection[Any], job: Any, often: str, cron: str) -> dg.ScheduleDefinition:
+    """The refresh by ``cron`` where there is something to do, or where the last run is too long ago."""
     name = projection.name
 
     @dg.schedule(
@@ -193,21 +199,17 @@ def schedules(projection: Projection[Any], job: Any, often: str, cron: str) -> l
         job=job,
         cron_schedule=cron,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Refreshes `{name}` where there is something to do: new events, or a replay to promote.",
+        description=f"Refreshes `{name}` where there is something to do: new events, or a replay to promote; "
+        f"and {PROOF_OF_LIFE.seconds // 60} minutes after the last run in any case, as proof of life.",
     )
-    def when_there_is_news(store: EventStore) -> dg.RunRequest | dg.SkipReason:
+    def when_there_is_news(
+        context: dg.ScheduleEvaluationContext, store: EventStore
+    ) -> dg.RunRequest | dg.SkipReason:
         with store.connect() as connection:
             if has_news(connection, projection.name) or ready_to_promote(connection, projection):
                 return dg.RunRequest()
+        if is_due(context.instance, job.name):
+            return dg.RunRequest()
         return dg.SkipReason(f"No event above the watermark of {name}, and no finished replay to promote.")
 
-    # Tells a quiet log from a schedule that stopped: without it, the table would look stale after a calm
-    # night.
-    every_hour = dg.ScheduleDefinition(
-        name=f"{name}_every_hour",
-        job=job,
-        cron_schedule="0 * * * *",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Refreshes `{name}` and runs its checks whether or not there is news: proof of life.",
-    )
-    return [when_there_is_news, every_hour]
+    return when_there_is_news

@@ -1,12 +1,13 @@
 """The audit trail: `log_seals`, its checks, and the verification of a part of the log a night, in turn."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from eventstore.log.connection import Connection
 from eventstore.log.feed import has_events_after
+from eventstore.log.settings import policy
 from eventstore.seals.errors import SealError
 from eventstore.seals.outside import outside
 from eventstore.seals.problems import Problem
@@ -16,13 +17,12 @@ from eventstore.seals.share import Round, verify_share
 from eventstore.seals.status import seal_status
 from eventstore.seals.verifying import ALTERED, INTACT, Verified
 from pipelines.assets import order_events
+from pipelines.freshness import FRESHNESS, is_due
 from pipelines.metadata import ROWS
 from pipelines.projections import OWNERS, tags
 from pipelines.resources import EventStore
 
 _HOUR = 3600
-#: A schedule that runs seals within five minutes, unless an append is held open.
-_MAX_UNSEALED_S = 1800
 _SHOWN = 5
 
 
@@ -31,9 +31,7 @@ _SHOWN = 5
     kinds={"python", "postgres"},
     owners=OWNERS,
     deps=[order_events],
-    freshness_policy=dg.FreshnessPolicy.time_window(
-        warn_window=timedelta(minutes=90), fail_window=timedelta(hours=3)
-    ),
+    freshness_policy=FRESHNESS,
     pool="seals",
 )
 def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.MaterializeResult[None]:
@@ -71,13 +69,13 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
 
 @dg.asset_check(asset=log_seals)
 def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
-    """Warns while events have been waiting for their seal for more than half an hour.
+    """Warns while events have been waiting for their seal for longer than the setting `max_unsealed`.
 
     Until they are sealed, whoever owns the database can change them unnoticed.
     """
     with store.connect() as connection:
         now = seal_status(connection)
-    late = now.unsealed_seconds > _MAX_UNSEALED_S
+        late = now.unsealed_seconds > policy(connection).max_unsealed.total_seconds()
     return dg.AssetCheckResult(
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
@@ -136,23 +134,20 @@ verify_seals = dg.define_asset_job(
     job=seal_log,
     cron_schedule="*/5 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Seals the log where there are new events.",
+    description="Seals the log where there are new events; and 15 minutes after the last run in any case, as "
+    "proof of life.",
 )
-def log_seals_every_five_minutes(store: EventStore) -> dg.RunRequest | dg.SkipReason:
+def log_seals_every_five_minutes(
+    context: dg.ScheduleEvaluationContext, store: EventStore
+) -> dg.RunRequest | dg.SkipReason:
     with store.connect() as connection:
         if has_events_after(connection, sealed_until(connection)):
             return dg.RunRequest()
+    if is_due(context.instance, seal_log.name):
+        return dg.RunRequest()
     return dg.SkipReason("Every event is sealed.")
 
 
-# Tells a quiet log from a schedule that stopped.
-log_seals_every_hour = dg.ScheduleDefinition(
-    name="log_seals_every_hour",
-    job=seal_log,
-    cron_schedule="0 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Seals the log and runs its checks whether or not there are new events: proof of life.",
-)
 verify_seals_every_night = dg.ScheduleDefinition(
     name="verify_seals_every_night",
     job=verify_seals,
@@ -164,7 +159,7 @@ verify_seals_every_night = dg.ScheduleDefinition(
 ASSETS = [log_seals]
 CHECKS = [sealed_in_time, intact]
 JOBS = [seal_log, verify_seals]
-SCHEDULES = [log_seals_every_five_minutes, log_seals_every_hour, verify_seals_every_night]
+SCHEDULES = [log_seals_every_five_minutes, verify_seals_every_night]
 
 
 def _in_words(found: Verified, walk: Round) -> str:

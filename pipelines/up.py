@@ -77,7 +77,7 @@ def _run(port: int, *, follow: bool) -> None:
     path = settings.dagster_home() / "dagster.log"
     watch = DatabaseWatch(url, embedded_home, _say)
     # Below us nobody starts the embedded server: else a run would bring back what was stopped on purpose.
-    environment = os.environ | {"DATABASE_URL": url, only_one.MARK: _mark()}
+    environment = os.environ | {"DATABASE_URL": url, "PORT": str(port), only_one.MARK: _mark()}
     log = LogFile(path)
     dagster = Dagster(port, environment, log, _say)
     companions = Companions(url, environment, log, _say, follow=follow)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from eventstore.log.connection import Connection
 from eventstore.seals import records
-from eventstore.seals.copies import hand_out
+from eventstore.seals.copies import hand_out, refuse_to_go_back
 from eventstore.seals.errors import SealError
 from eventstore.seals.keyring import KeyNote
 from eventstore.seals.outside import KEY_VARIABLE, Outside
@@ -31,6 +31,7 @@ def change_key_of(connection: Connection, outside: Outside, *, lost: str | None 
         newest, _ = lock_newest(connection)
         if newest is None:
             raise SealError("nothing is sealed yet, so there is no key to replace")
+        refuse_to_go_back(connection, outside, outside.folder.newest(), newest)
         note = change_key(connection, outside, newest, clock(connection), lost=lost)
     to_do = None
     if not finish_change(outside, records.key_notes(connection)):

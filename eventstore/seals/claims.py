@@ -19,6 +19,16 @@ from eventstore.seals.walk import Boundary
 _KEPT = 4096
 
 
+class Window(NamedTuple):
+    """Which checkpoints are looked at, by their numbers; the newest is always one of them."""
+
+    first: int = 1
+    last: int = 2**62
+
+
+ALL = Window()
+
+
 class Outsider(NamedTuple):
     """A checkpoint that was found outside of the database."""
 
@@ -43,17 +53,19 @@ class Claims:
         self._every, self._seen = 1, 0
         self._epoch_begins: dict[int, int] = {}
 
-    def take_database(self, connection: Connection) -> None:
-        """All checkpoints of the database: an unbroken chain, each signed."""
-        before: Signed | None = None
-        for row in records.rows(connection):
+    def take_database(self, connection: Connection, window: Window) -> None:
+        """The checkpoints of the database in a window, and the newest: an unbroken chain, each signed."""
+        before = self._one_before(connection, window)
+        for row in records.rows(connection, window.first, window.last):
             self._last_row = row.number
             signed = self._read(row)
             if signed is None:
                 continue
             made = signed.checkpoint
-            expected = (before.checkpoint.number if before else 0) + 1
-            if made.number != expected:
+            expected = before.checkpoint.number + 1 if before else window.first
+            if row.number > window.last:
+                pass  # the newest, out of turn
+            elif made.number != expected:
                 self._report(
                     "checkpoint_missing",
                     f"{_numbers(expected, made.number - 1)} missing in the database",
@@ -71,6 +83,14 @@ class Claims:
                 self.log = self.log or made.log
                 self.head = signed
                 self._keep(signed)
+
+    def _one_before(self, connection: Connection, window: Window) -> Signed | None:
+        """What the first of a window follows; it was looked at in its turn."""
+        written = records.note_of(connection, window.first - 1)
+        try:
+            return read_checkpoint(written) if written else None
+        except NoteError:
+            return None
 
     def take_outside(
         self, connection: Connection, found: Iterable[tuple[Path, Signed | Unreadable]], *, keep: bool = False

@@ -9,7 +9,7 @@ from eventstore.seals.checkpoint import Signed, read_checkpoint
 from eventstore.seals.epochs import current_epoch
 from eventstore.seals.errors import SealError
 from eventstore.seals.folder import Place
-from eventstore.seals.keyring import Keyring, read_key_note
+from eventstore.seals.keyring import Keyring
 from eventstore.seals.note import NoteError
 from eventstore.seals.outside import Outside
 from eventstore.seals.timestamps import Authority, stamp
@@ -47,13 +47,20 @@ def hand_out(connection: Connection, outside: Outside, *, with_stamp: bool = Fal
     """
     place = outside.folder.newest()
     found = records.newest_note(connection)
+    introductions = records.key_notes(connection)
     if found is None:
         refuse_to_go_back(connection, outside, place, None)
         return Copies(None, None, None, [])
     newest = _read(*found)
     refuse_to_go_back(connection, outside, place, newest)
-    ring = Keyring(outside.trusted(), records.key_notes(connection))
+    ring = Keyring(outside.trusted(), introductions)
     warnings = []
+    strangers = len(introductions) - len(ring.introductions)
+    if ring.anchors and strangers:
+        warnings.append(
+            f"{strangers} of the keys in seal_keys are vouched for by no key that is trusted here: somebody "
+            "put them there; they are not copied"
+        )
     if not ring.anchors:
         warnings.append(
             f"no checkpoint is copied to {outside.folder.path}: no key here says which are genuine"
@@ -74,8 +81,8 @@ def hand_out(connection: Connection, outside: Outside, *, with_stamp: bool = Fal
 
 def _copy(connection: Connection, outside: Outside, ring: Keyring, place: Place | None) -> int:
     """Write what the folder lacks behind ``place``, its newest checkpoint; returns how many."""
-    for written in records.key_notes(connection):
-        _copy_key(outside, written)
+    for introduced, written in ring.introduced:
+        outside.folder.write_key(introduced.number, written)
     copied = 0
     for number, written in records.notes(connection, records.last_of(connection, place)):
         signed = _read(number, written)
@@ -86,13 +93,6 @@ def _copy(connection: Connection, outside: Outside, ring: Keyring, place: Place 
             )
         copied += outside.folder.write(signed)
     return copied
-
-
-def _copy_key(outside: Outside, written: str) -> None:
-    try:
-        outside.folder.write_key(read_key_note(written)[0].number, written)
-    except NoteError as error:
-        raise SealError(f"a key in seal_keys cannot be read: {error}") from None
 
 
 def _stamp(connection: Connection, outside: Outside, authority: Authority, newest: Signed) -> datetime | None:

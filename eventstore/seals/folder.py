@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from eventstore.seals.checkpoint import Signed, read_checkpoint
 from eventstore.seals.errors import SealError
@@ -150,7 +151,7 @@ def _text(path: Path) -> str | None:
 def _write_whole(path: Path, content: bytes) -> None:
     """Whoever finds the file finds all of it, also after a crash of the machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with part.open("wb") as file:
             file.write(content)

@@ -91,14 +91,17 @@ class Keyring:
         known = self._readable(introductions)
         reached = set(self.anchors)
         for _ in known:  # each round reaches at least one key more, or none
-            for introduced, note in known:
+            for introduced, note, _ in known:
                 if introduced.key in reached and introduced.replaces:
                     reached.add(introduced.replaces)
                 if introduced.replaces in reached and note.is_signed_by(introduced.replaces):
                     reached.add(introduced.key)
-        self.introductions = sorted(
-            (introduced for introduced, _ in known if introduced.key in reached), key=lambda one: one.number
+        #: Of the keys that count, the first key first: what each note says, and the note.
+        self.introduced = sorted(
+            ((introduced, written) for introduced, _, written in known if introduced.key in reached),
+            key=lambda one: one[0].number,
         )
+        self.introductions = [introduced for introduced, _ in self.introduced]
         self._terms = [self._term(key) for key in reached]
 
     @property
@@ -124,12 +127,12 @@ class Keyring:
         return _Term(key, max(begun, default=0), min(ended, default=None))
 
     @staticmethod
-    def _readable(introductions: Iterable[str]) -> Sequence[tuple[KeyNote, Note]]:
-        found: dict[str, tuple[KeyNote, Note]] = {}
+    def _readable(introductions: Iterable[str]) -> Sequence[tuple[KeyNote, Note, str]]:
+        found: dict[str, tuple[KeyNote, Note, str]] = {}
         for written in introductions:
             try:
-                introduced = read_key_note(written)
+                introduced, note = read_key_note(written)
             except NoteError:
                 continue  # somebody else's: nobody's word for nothing
-            found[introduced[1].digest] = introduced
+            found[note.digest] = (introduced, note, written)
         return list(found.values())

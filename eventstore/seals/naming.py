@@ -14,7 +14,10 @@ from eventstore.seals.problems import Difference, Problem
 _HERE = Path(__file__).parent / "sql"
 _RENAMED = sql.SQL((_HERE / "leaf_under_another_id.sql").read_text(encoding="utf-8"))
 _MISSING = sql.SQL((_HERE / "missing_versions.sql").read_text(encoding="utf-8"))
-_TRIED = 50  # removed events that one inserted event is compared with: each costs a query
+#: So many pairs of a removed and an inserted event of a bucket are tried, a query each.
+_TRIED = 500
+#: So many removed events of a bucket are looked for in the orders that lack a version.
+_LOOKED_FOR = 200
 
 Tables = Mapping[int, sql.Identifier]
 
@@ -92,21 +95,32 @@ def _moved(
     connection: Connection, tables: Tables, differences: Sequence[Difference]
 ) -> tuple[list[tuple[Difference, Difference, str]], list[Difference]]:
     """Pairs of a removed and an inserted event that are one event, and all others."""
-    removed = [one for one in differences if one.kind == "removed"]
-    inserted = [one for one in differences if one.kind == "inserted"]
+    removed = {(one.id, one.bucket): one for one in differences if one.kind == "removed"}
+    left = dict.fromkeys(tables, _TRIED)
     pairs = []
-    for one in inserted:
-        same = next((other for other in removed if other.id == one.id), None)
-        if same is not None and same.bucket != one.bucket:
+    for one in (one for one in differences if one.kind == "inserted"):
+        same = next(
+            (
+                removed[one.id, bucket]
+                for bucket in tables
+                if bucket != one.bucket and (one.id, bucket) in removed
+            ),
+            None,
+        )
+        if same is not None:
             pairs.append((same, one, "it stands in another order than when it was sealed"))
-            removed.remove(same)
-            continue
-        for other in [other for other in removed if other.bucket == one.bucket][:_TRIED]:
-            if _leaf_under(connection, tables[one.bucket], one.id, other.id) == other.sealed:
-                new = UUID(bytes=one.id)
-                pairs.append((other, one, f"its id was changed to {new}, so that it stands in another place"))
-                removed.remove(other)
-                break
+        else:
+            for other in [other for other in removed.values() if other.bucket == one.bucket][
+                : left[one.bucket]
+            ]:
+                left[one.bucket] -= 1
+                if _leaf_under(connection, tables[one.bucket], one.id, other.id) == other.sealed:
+                    same = other
+                    new = UUID(bytes=one.id)
+                    pairs.append((same, one, f"its id was changed to {new}, so that it stands elsewhere"))
+                    break
+        if same is not None:
+            del removed[same.id, same.bucket]
     paired = {id(one) for pair in pairs for one in pair[:2]}
     return pairs, [one for one in differences if id(one) not in paired]
 
@@ -128,7 +142,7 @@ def _lacking(
     """The orders and versions of events that are gone, where just one order lacks a version at that place."""
     found = {}
     for bucket, table in tables.items():
-        gone = [one for one in differences if one.bucket == bucket and one.kind == "removed"]
+        gone = [one for one in differences if one.bucket == bucket and one.kind == "removed"][:_LOOKED_FOR]
         if not gone:
             continue
         holes = connection.execute(_MISSING.format(bucket=table)).fetchall()

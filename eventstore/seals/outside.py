@@ -19,7 +19,7 @@ from eventstore.seals.note import (
     read_verifier_key,
 )
 from eventstore.seals.timestamps import Authority
-from eventstore.server.settings import home as eventstore_home
+from eventstore.server import settings
 from eventstore.server.settings import made
 
 KEY_VARIABLE = "EVENTSTORE_SEAL_KEY"
@@ -30,9 +30,9 @@ _LARGEST = 10_000
 class Outside:
     """The home folder, and what the environment says instead of it."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str], checkpoints: Path | None = None) -> None:
         self.home = home
-        self.folder = CheckpointFolder(home / "checkpoints")
+        self.folder = CheckpointFolder(checkpoints or home / "checkpoints")
         self.authority = Authority.configured(environment)
         self.key_file = home / "seal.key"
         self.next_key_file = home / "seal.key.next"
@@ -62,15 +62,19 @@ class Outside:
 
     def keep_key(self, key: SigningKey, file: Path) -> bool:
         """Write a private key into a file that nobody else may read; False where there is one already."""
-        part = made(self.home) / f".{file.name}.{os.getpid()}"
+        part = made(self.home) / f".{file.name}.{uuid4().hex}"
         try:
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
                 opened.write(f"{key.secret}\n")
                 opened.flush()
                 os.fsync(opened.fileno())
             os.link(part, file)  # whole, and never in the place of another key
-        except FileExistsError:
-            return False
+        except OSError:
+            if file.exists():
+                return False
+            if not part.exists():
+                raise
+            part.replace(file)  # a file system without links
         finally:
             part.unlink(missing_ok=True)
         return True
@@ -93,8 +97,10 @@ class Outside:
 
 
 def outside(environment: Mapping[str, str] | None = None) -> Outside:
-    """What EVENTSTORE_HOME and the environment hold."""
-    return Outside(eventstore_home(), os.environ if environment is None else environment)
+    """What this machine has of it."""
+    return Outside(
+        settings.home(), os.environ if environment is None else environment, settings.checkpoints()
+    )
 
 
 def read_trusted(text: str) -> VerifierKey:

@@ -46,6 +46,16 @@ def sealed_checkpoint(connection: Connection, number: int | None = None) -> Sign
         raise SealError(f"checkpoint {number} in the database cannot be read: {error}") from None
 
 
+def event_of(connection: Connection, order_id: UUID, version: int) -> UUID:
+    """The id of an event of an order. Raises SealError where there is none."""
+    row = connection.execute(
+        "SELECT id FROM public.order_events WHERE order_id = %s AND version = %s", (order_id, version)
+    ).fetchone()
+    if row is None:
+        raise SealError(f"order {order_id} has no version {version}")
+    return UUID(str(row[0]))
+
+
 def prove_event(connection: Connection, event_id: UUID, number: int | None = None) -> EventProof:
     """The proof that an event is in the log as a checkpoint seals it, the newest without a number.
 

@@ -40,14 +40,15 @@ class Row(NamedTuple):
     note: str
 
 
-def rows(connection: Connection) -> Iterator[Row]:
-    """All checkpoints, the oldest first; a page of them in memory."""
-    after = -(2**63)
+def rows(connection: Connection, first: int, last: int) -> Iterator[Row]:
+    """The checkpoints from one number to another, and the newest, in order; a page of them in memory."""
+    select = "SELECT number, epoch, size, horizon, sealed_at, note FROM public.seal_checkpoints"
+    after = first - 1 if first > 1 else -(2**63)
     while True:
         page = connection.execute(
-            "SELECT number, epoch, size, horizon, sealed_at, note FROM public.seal_checkpoints "
-            "WHERE number > %s ORDER BY number LIMIT %s",
-            (after, _PAGE),
+            f"{select} WHERE number > %s AND (number <= %s OR number = "
+            "(SELECT max(number) FROM public.seal_checkpoints)) ORDER BY number LIMIT %s",
+            (after, last, _PAGE),
         ).fetchall()
         if not page:
             return
@@ -82,6 +83,13 @@ def key_notes(connection: Connection) -> list[str]:
     return [
         row[0] for row in connection.execute("SELECT note FROM public.seal_keys ORDER BY number").fetchall()
     ]
+
+
+def next_key_number(connection: Connection) -> int:
+    """Behind all that are there, whoever put them there."""
+    row = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM public.seal_keys").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def record_key(connection: Connection, number: int, vkey: str, after: int, note: str) -> bool:

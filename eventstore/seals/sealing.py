@@ -59,7 +59,9 @@ def seal(
     warnings: list[str] = []
     if has_events_after(connection, sealed_until(connection)):
         publish_horizon(connection)
-        while done := _step(connection, outside, step):
+        done = step
+        while done >= step:
+            done = _step(connection, outside, step)
             warnings += hand_out(connection, outside).warnings
             events += done
             on_progress(done)
@@ -105,14 +107,14 @@ def lock_newest(connection: Connection) -> tuple[Signed | None, list[Tree]]:
     if newest.checkpoint.number != number or newest.checkpoint.heads != heads(trees):
         raise SealError(
             f"seal_trees and checkpoint {number} do not belong together: one of the two was changed; "
-            "`eventstore verify` says whether the log was, too"
+            "`eventstore verify` says whether the log was, too; if not, `eventstore seal --repair` mends it"
         )
     return newest, trees
 
 
 def clock(connection: Connection) -> datetime:
     """The database's."""
-    row = connection.execute("SELECT clock_ms()").fetchone()
+    row = connection.execute("SELECT least(clock_ms(), 253402300799999)").fetchone()  # the year 9999
     assert row is not None
     return datetime.fromtimestamp(row[0] / 1000, UTC)
 

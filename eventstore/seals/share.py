@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from psycopg.types.json import Jsonb
 
 from eventstore.log.connection import Connection
+from eventstore.log.settings import policy
+from eventstore.seals.claims import Window
 from eventstore.seals.judging import WORKERS, Judged, Part, judge
 from eventstore.seals.leaves import BUCKETS
 from eventstore.seals.outside import Outside
@@ -17,9 +20,12 @@ from eventstore.seals.tree import TILE
 from eventstore.seals.verifying import Verified, summarise
 from eventstore.seals.walk import Progress, Segment
 
+_VERIFIED = (Path(__file__).parent / "sql" / "verified.sql").read_bytes()
 #: Parts that failed are verified again each time, up to so many; and so many problems are kept.
 _KEPT = 100
 _PACE = timedelta(days=1)
+#: To look at a checkpoint and its copy takes as long as to verify so many events.
+_EVENTS_A_CHECKPOINT = 100
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +48,7 @@ class Share(NamedTuple):
 class _Position(NamedTuple):
     bucket: int
     tile: int
+    checkpoint: int
 
 
 def verify_share(
@@ -54,17 +61,19 @@ def verify_share(
 ) -> Share:
     """Verify what comes next, up to about ``budget`` events, and once more what failed before.
 
-    Without a budget, as many as the setting `verify_events` says. All that was signed is looked at each time.
-    Two at once do the same work twice, and no harm.
+    Without a budget, as many as the setting `verify_events` says; and in turn, too, what was signed. Two at
+    once do the same work twice, and no harm.
     """
     position, failed = _read(connection)
-    standing = stand(connection, outside)
-    parts, following = _plan(standing, position, budget or _setting(connection))
+    budget = budget or policy(connection).verify_events
+    window = Window(position.checkpoint, position.checkpoint + max(budget // _EVENTS_A_CHECKPOINT, 100))
+    standing = stand(connection, outside, window=window)
+    parts, following = _plan(standing, position, budget)
     again = [part for part in failed if part not in parts]
     judged = judge(connection, standing, [*parts, *again], workers=workers, on_progress=on_progress)
     found = summarise(connection, outside, standing, judged)
     fresh = [one for one in judged if one.part in parts]
-    _write(connection, standing, position, following, fresh, judged, found)
+    _write(connection, standing, position, following, window.last + 1, fresh, judged, found)
     return Share(found, read_round(connection))
 
 
@@ -97,11 +106,13 @@ def _plan(standing: Standing, position: _Position, budget: int) -> tuple[list[Pa
         whole = head.checkpoint.heads[bucket].size // TILE
         first = min(position.tile, whole) if bucket == position.bucket else 0
         if first + left < whole:
-            return [*parts, Part(bucket, Segment(first, first + left))], _Position(bucket, first + left)
+            return [*parts, Part(bucket, Segment(first, first + left))], position._replace(
+                bucket=bucket, tile=first + left
+            )
         parts.append(Part(bucket, Segment(first)))
         left -= whole - first + 1  # what fills no tile counts as one
         if left <= 0 and bucket + 1 < BUCKETS:
-            return parts, _Position(bucket + 1, 0)
+            return parts, position._replace(bucket=bucket + 1, tile=0)
     return parts, None
 
 
@@ -110,6 +121,7 @@ def _write(
     standing: Standing,
     position: _Position,
     following: _Position | None,
+    checkpoint: int,
     fresh: Sequence[Judged],
     judged: Sequence[Judged],
     found: Verified,
@@ -117,17 +129,14 @@ def _write(
     now = clock(connection)
     events = sum(one.events for one in fresh)
     failing = [[one.part.bucket, *one.part.segment] for one in judged if not one.is_right][:_KEPT]
-    ahead = following or _Position(0, 0)
+    ahead = following or _Position(0, 0, 1)
+    newest = standing.claims.head.checkpoint.number if standing.claims.head else 0
     connection.execute(
-        "UPDATE public.seal_verification SET bucket = %(bucket)s, tile = %(tile)s, "
-        "begun_at = CASE WHEN %(done)s THEN NULL ELSE coalesce(begun_at, %(now)s) END, "
-        "events = CASE WHEN %(done)s THEN 0 ELSE events + %(events)s END, verified_at = %(now)s, "
-        "all_done_at = CASE WHEN %(done)s THEN %(now)s ELSE all_done_at END, all_done_by = %(by)s, "
-        "failing = %(failing)s, problems = %(problems)s "
-        "WHERE (SELECT (bucket, tile) = (%(old_bucket)s, %(old_tile)s) FROM public.seal_verification)",
+        _VERIFIED,
         {
             "bucket": ahead.bucket,
             "tile": ahead.tile,
+            "checkpoint": checkpoint if checkpoint <= newest else 1,
             "done": following is None,
             "now": now,
             "events": events,
@@ -150,13 +159,9 @@ def _runs_left(standing: Standing, ahead: _Position, pace: int) -> int:
 
 
 def _read(connection: Connection) -> tuple[_Position, list[Part]]:
-    row = connection.execute("SELECT bucket, tile, failing FROM public.seal_verification").fetchone()
+    row = connection.execute(
+        "SELECT bucket, tile, checkpoint, failing FROM public.seal_verification"
+    ).fetchone()
     assert row is not None
-    bucket, tile, failing = row
-    return _Position(bucket, tile), [Part(b, Segment(first, end)) for b, first, end in failing]
-
-
-def _setting(connection: Connection) -> int:
-    row = connection.execute("SELECT verify_events FROM public.settings").fetchone()
-    assert row is not None
-    return int(row[0])
+    bucket, tile, checkpoint, failing = row
+    return _Position(bucket, tile, checkpoint), [Part(b, Segment(first, end)) for b, first, end in failing]

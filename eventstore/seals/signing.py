@@ -65,12 +65,12 @@ def change_key(
     if lost is None:
         old, ring = signing_key(connection, outside, newest, now)
         assert ring.newest is not None
-        replaced, number = ring.newest, ring.newest.number + 1
+        log = ring.newest.log
     else:
-        replaced = _last(introductions)
-        old, number = replaced.key, replaced.number + 1
-        _refuse_if_here(outside, replaced.key)
-    following = _following_key(outside, replaced.log, introductions)
+        old, log = _lost_key(outside, newest, introductions), newest.checkpoint.log
+        _refuse_if_here(outside, old)
+    number = records.next_key_number(connection)
+    following = _following_key(outside, log, introductions)
     note = introduce(
         following,
         number=number,
@@ -130,10 +130,16 @@ def _introduced(introductions: list[str]) -> set[VerifierKey]:
     return found
 
 
-def _last(introductions: list[str]) -> KeyNote:
-    try:
-        return read_key_note(introductions[-1])[0]
-    except IndexError:
-        raise SealError("there are checkpoints but no keys: seal_keys was emptied; restore it") from None
-    except NoteError as error:
-        raise SealError(f"the newest key in seal_keys cannot be read: {error}") from None
+def _lost_key(outside: Outside, newest: Signed, introductions: list[str]) -> VerifierKey:
+    """The key that signed the newest checkpoint; of those that the folder vouches for, where it does."""
+    trusted = outside.trusted()
+    if trusted:
+        signer = Keyring(trusted, introductions).signer(newest.note, newest.checkpoint.number)
+    else:
+        signer = newest.note.signer(_introduced(introductions))
+    if signer is None:
+        raise SealError(
+            f"checkpoint {newest.checkpoint.number} in the database is not signed by a key of this log: "
+            "somebody put it there; `eventstore verify` says more"
+        )
+    return signer

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from eventstore.log.connection import Connection
 from eventstore.seals import records
-from eventstore.seals.claims import Claims
+from eventstore.seals.claims import ALL, Claims, Window
 from eventstore.seals.folder import read_file
 from eventstore.seals.keyring import Keyring
 from eventstore.seals.leaves import BEGINNING, buckets
@@ -29,18 +29,18 @@ class Standing(NamedTuple):
 
     def claim(self, bucket: int) -> Claim:
         """What the newest checkpoint, and those before it, say of a bucket."""
-        head = self.claims.head
-        assert head is not None
-        made = head.checkpoint
+        assert self.claims.head is not None
+        made = self.claims.head.checkpoint
+        head = Boundary(*made.heads[bucket], made.number)
+        known = self.claims.boundaries(bucket, made.number)
+        same = [
+            boundary for boundary in known if boundary[:2] == head[:2]
+        ]  # nothing came since: the first says it
         return Claim(
             bucket,
-            Boundary(*made.heads[bucket], made.number),
+            same[0] if same else head,
             made.horizon,
-            tuple(
-                boundary
-                for boundary in self.claims.boundaries(bucket, made.number)
-                if boundary.size < made.heads[bucket].size
-            ),
+            tuple(boundary for boundary in known if boundary.size < head.size),
         )
 
 
@@ -50,11 +50,12 @@ def stand(
     *,
     keys: Sequence[VerifierKey] = (),
     against: Sequence[Path] = (),
+    window: Window = ALL,
 ) -> Standing:
     """Read what is claimed, in one snapshot. The folder first: its copies follow the database.
 
     ``keys`` are those to trust, where those of the home folder are not; ``against`` are checkpoints that were
-    kept elsewhere.
+    kept elsewhere. Of all others, those in the ``window`` are looked at, and the newest.
     """
     copies = [(path, read_file(path)) for path in against]
     newest = outside.folder.newest()
@@ -63,9 +64,13 @@ def stand(
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         ring = Keyring(trusted, [*records.key_notes(connection), *outside.folder.key_notes()])
         claims = Claims(ring)
-        claims.take_database(connection)
+        claims.take_database(connection, window)
         if newest is not None:
-            known = takewhile(lambda place: place[:2] <= newest[:2], outside.folder.places())
+            known = (
+                place
+                for place in takewhile(lambda place: place[:2] <= newest[:2], outside.folder.places())
+                if window.first <= place.number <= window.last or place == newest
+            )
             claims.take_outside(connection, ((place.path, outside.folder.read(place)) for place in known))
         claims.take_outside(connection, copies, keep=True)
         _doubt(claims, ring, outside)
@@ -73,14 +78,15 @@ def stand(
 
 
 def _doubt(claims: Claims, ring: Keyring, outside: Outside) -> None:
+    if claims.head is None and claims.beyond is None:
+        claims.doubts.append("nothing is sealed yet: `eventstore seal` does that")
+        return
     if not ring.anchors:
         claims.doubts.append(
             "no public key is trusted here, so nobody vouches for the signatures: give --key, as "
             "`eventstore seal-key` prints it where the log is sealed"
         )
-    if claims.head is None and claims.beyond is None:
-        claims.doubts.append("nothing is sealed yet: `eventstore seal` does that")
-    elif not claims.outside:
+    if not claims.outside:
         claims.doubts.append(
             f"there is no copy of a checkpoint outside of the database (in {outside.folder.path}): events "
             "that were cut off together with their checkpoints would not be missed; give --against"

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +36,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             description="the folder for files to be ingested; a relative one is in the home folder",
         ),
     ] = "landing"
+    checkpoints: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="the folder for copies of checkpoints of seals; a relative one is in the home folder",
+        ),
+    ] = "checkpoints"
     port: Annotated[
         int,
         Meta(ge=1, le=65535, description="the port of Dagster's web pages", extra={"variable": "PORT"}),
@@ -68,6 +75,23 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             description="how many of these may ingest, or replay, or refresh a table, at once",
         ),
     ] = 2
+    alert_mail_to: Annotated[
+        str, Meta(description="who gets alerts by mail: addresses with commas between; empty: nobody")
+    ] = ""
+    alert_mail_from: Annotated[
+        str, Meta(description="the sender of these mails; empty: the first of those who get them")
+    ] = ""
+    smtp_server: Annotated[str, Meta(description="the server that takes the mails, HOST or HOST:PORT")] = ""
+    smtp_security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Meta(description='how it is spoken to: "starttls" (port 587), "tls" (465) or "none" (25)'),
+    ] = "starttls"
+    smtp_user: Annotated[
+        str, Meta(description="who logs in there, with SMTP_PASSWORD; empty: nobody does")
+    ] = ""
+    web_url: Annotated[
+        str, Meta(description="where others reach Dagster's web pages: the links in alerts begin so")
+    ] = ""
 
 
 _KINDS = {

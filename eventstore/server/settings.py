@@ -9,7 +9,7 @@ from eventstore.server.errors import ServerError
 from eventstore.server.machine import FILE, Machine, read_machine
 from eventstore.server.urls import checked, database_name, with_database
 
-#: The variables that are read, and what each says.
+#: The variables that are read here and elsewhere, and what each says.
 VARIABLES = {
     "EVENTSTORE_HOME": "the folder of eventstore.toml and of all that is kept outside a database of yours; "
     ".eventstore in the current folder by default",
@@ -17,8 +17,15 @@ VARIABLES = {
     "DATABASE_URL_FILE": "a file with that URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
     "READ_URL": "a replica of that database: reads go there, appends do not",
     "PORT": "the port of Dagster's web pages",
+    "EVENTSTORE_SEAL_KEY": "the private key that signs checkpoints of seals, instead of the file seal.key",
+    "EVENTSTORE_TSA_URL": "a time stamp authority (RFC 3161) for checkpoints",
+    "EVENTSTORE_TSA_CERTIFICATES": "a PEM file with the certificates that its stamps are checked by",
     "EVENTSTORE_BACKUPS": "the folder where backups are kept, best on another disk; without it none is taken "
     "by the clock",
+    "ALERT_WEBHOOK_URL": "where alerts are posted, such as an incoming webhook of Slack; none: nowhere",
+    "ALERT_WEBHOOK_URL_FILE": "a file with that URL; ALERT_WEBHOOK_URL wins",
+    "SMTP_PASSWORD": "the password of smtp_user, for alerts by mail",
+    "SMTP_PASSWORD_FILE": "a file with that password; SMTP_PASSWORD wins",
 }
 
 
@@ -52,6 +59,11 @@ def landing() -> Path:
     return home() / Path(machine().landing).expanduser()
 
 
+def checkpoints() -> Path:
+    """Where copies of the checkpoints of seals are kept."""
+    return home() / Path(machine().checkpoints).expanduser()
+
+
 def made(folder: Path) -> Path:
     """Make a folder of the home where it is missing."""
     try:
@@ -83,7 +95,7 @@ def given_url() -> Given | None:
     if url := _variable("DATABASE_URL"):
         return Given(checked(url), "DATABASE_URL")
     if name := _variable("DATABASE_URL_FILE"):
-        return Given(checked(_secret(name), name=f"the URL in {name}"), "DATABASE_URL_FILE")
+        return Given(checked(_secret("DATABASE_URL_FILE"), name=f"the URL in {name}"), "DATABASE_URL_FILE")
     said = machine().database_url
     return Given(checked(said), FILE) if said else None
 
@@ -139,15 +151,24 @@ def _variable(name: str) -> str:
     return os.environ.get(name, "").strip()
 
 
-def _secret(name: str) -> str:
-    """The one line of a file that DATABASE_URL_FILE names; no error shows what is in it."""
+def secret(name: str, what: str) -> str | None:
+    """What the variable ``name`` says, else the file that ``name``_FILE names; None where neither is set.
+
+    ``what`` says in errors what it is; none of them shows it.
+    """
+    if said := _variable(name):
+        return said
+    return _secret(f"{name}_FILE", what) if _variable(f"{name}_FILE") else None
+
+
+def _secret(variable: str, what: str = "the URL of the database") -> str:
+    """The one line of the file that a variable names; no error shows what is in it."""
+    name = _variable(variable)
     try:
         text = Path(name).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ServerError(f"cannot read {name}, which DATABASE_URL_FILE names: {reason}") from None
+        raise ServerError(f"cannot read {name}, which {variable} names: {reason}") from None
     if len(text.splitlines()) != 1:
-        raise ServerError(
-            f"{name}, which DATABASE_URL_FILE names, must hold one line: the URL of the database"
-        )
+        raise ServerError(f"{name}, which {variable} names, must hold one line: {what}")
     return text

@@ -9,6 +9,7 @@ import psutil
 
 from eventstore.log.connection import open_connection
 from eventstore.log.feed import horizon, publish_horizon
+from eventstore.orders.domain import DOMAIN, ORDERS
 from eventstore.seals.outside import Outside
 from eventstore.seals.sealing import seal as seal_log
 from tests.shipped import replay_bucket
@@ -23,11 +24,11 @@ class Replayed(NamedTuple):
     peak_mb: float  #: of this process since it began
 
 
-def replay(url: str, bucket: int) -> Replayed:
+def replay(url: str, bucket: int, projection: str = ORDERS.name) -> Replayed:
     """Fold one bucket into the candidate, as a backfill does."""
     started = time.perf_counter()
     with open_connection(url) as connection:
-        done = replay_bucket(connection, bucket)
+        done = replay_bucket(connection, bucket, DOMAIN.projection(projection))
     return Replayed(done.events, time.perf_counter() - started, peak_mb())
 
 

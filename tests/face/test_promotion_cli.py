@@ -9,8 +9,10 @@ import psycopg
 import pytest
 
 from eventstore.face.cli import projecting
+from eventstore.kernel.folding import Folding
 from eventstore.orders.domain import DOMAIN, HISTORY, ORDERS
-from eventstore.orders.order import RULES_1, OrderState, status_of
+from eventstore.orders.order import OrderState, status_of
+from tests.shipped import RULES
 
 Cli = Callable[..., Any]
 
@@ -20,15 +22,20 @@ def returned_status(state: OrderState) -> str:
 
 
 @pytest.fixture
-def new_rules(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it to install the release in which an order cancelled after it was shipped counts as returned."""
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``install(*foldings)``: the release that knows these rules, the current ones last."""
 
-    def install() -> None:
-        both = replace(ORDERS, foldings=(RULES_1, replace(RULES_1, version="2", status=returned_status)))
-        history = replace(HISTORY, foldings=both.foldings)
-        monkeypatch.setattr(projecting, "DOMAIN", replace(DOMAIN, states=both, history=history))
+    def install(*foldings: Folding) -> None:
+        states, history = replace(ORDERS, foldings=foldings), replace(HISTORY, foldings=foldings)
+        monkeypatch.setattr(projecting, "DOMAIN", replace(DOMAIN, states=states, history=history))
 
     return install
+
+
+@pytest.fixture
+def new_rules(install: Callable[..., None]) -> Callable[[], None]:
+    """Call it to install the release in which an order cancelled after it was shipped counts as returned."""
+    return lambda: install(RULES, replace(RULES, version="newer", status=returned_status))
 
 
 def statuses(connection: psycopg.Connection[Any]) -> dict[str, int]:
@@ -47,17 +54,17 @@ def test_a_new_rule_is_previewed_promoted_and_rolled_back(
     new_rules()
     shown = cli("replay", "--preview", "--sample", "2")
     assert shown.code == 0
-    assert "1 -> 2" in shown.out
+    assert f"{RULES.version} -> newer" in shown.out
     assert shown.out.count("status Returned") == 2
     assert "`eventstore promote`" in shown.out
     found = cli("replay", "--preview", "--json").json
     assert (found["changed"], found["columns"], len(found["sample"])) == (3, {"status": 3}, 3)
     assert statuses(connection) == {"Cancelled": 3, "Shipped": 1}
     promoted = cli("promote", "--json").json
-    assert [promoted[what] for what in ("added", "changed", "gone", "fold_version")] == [0, 3, 0, "2"]
+    assert [promoted[what] for what in ("added", "changed", "gone", "fold_version")] == [0, 3, 0, "newer"]
     assert statuses(connection) == {"Returned": 3, "Shipped": 1}
     back = cli("rollback", "--json").json
-    assert (back["rules"], back["changed"]) == ("1", 3)
+    assert (back["rules"], back["changed"]) == (RULES.version, 3)
     assert statuses(connection) == {"Cancelled": 3, "Shipped": 1}
 
 
@@ -88,7 +95,10 @@ def test_the_history_of_the_orders_is_previewed_and_promoted_like_the_orders(
     assert rows == [("Returned",), ("Shipped",)]
 
 
-def test_what_cannot_be_promoted_or_rolled_back_says_what_to_do(cli: Cli) -> None:
+def test_what_cannot_be_promoted_or_rolled_back_says_what_to_do(
+    cli: Cli, install: Callable[..., None]
+) -> None:
+    install(RULES)
     cli("append", uuid4(), "OrderShipped", "{}")
     nothing = cli("promote")
     assert nothing.code == 1

@@ -128,13 +128,18 @@ def test_a_database_that_is_away_proves_nothing(
 
 @pytest.mark.usefixtures("events")
 def test_a_proof_of_an_event_is_checked_without_a_database(
-    cli: Cli, events: list[UUID], tmp_path: Path
+    cli: Cli, events: list[UUID], connection: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
     cli("seal")
     key = str(cli("seal-key", "--json").json["key"])
     proof = tmp_path / "proof.json"
     assert cli("prove", events[7], "--output", proof).code == 0
     assert proof.read_text() == cli("prove", events[7]).out
+    order_id, version = connection.execute(
+        "SELECT order_id, version FROM order_events WHERE id = %s", (events[7],)
+    ).fetchone() or (None, None)
+    assert proof.read_text() == cli("prove", order_id, "--version", version).out
+    assert "has no version 99" in cli("prove", order_id, "--version", 99).err
     assert cli("verify-proof", proof).code == 0
     done = subprocess.run(
         [

@@ -47,17 +47,22 @@ def test_a_run_seals_the_log_and_says_so(
 
 
 def test_the_schedule_runs_where_something_waits_for_its_seal(
-    connection: psycopg.Connection[Any], database_url: str, run_job: RunJob
+    connection: psycopg.Connection[Any], database_url: str, run_job: RunJob, tmp_path: Path
 ) -> None:
-    def tick() -> Any:
-        context = dg.build_schedule_context(resources={"store": EventStore(url=database_url)})
-        return log_seals_every_five_minutes(context)
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
 
-    assert isinstance(tick(), dg.SkipReason)
-    append_orders(connection, 1)
-    assert isinstance(tick(), dg.RunRequest)
-    run_job("seal_log")
-    assert isinstance(tick(), dg.SkipReason)
+        def tick() -> Any:
+            resources = {"store": EventStore(url=database_url)}
+            return log_seals_every_five_minutes(
+                dg.build_schedule_context(instance=instance, resources=resources)
+            )
+
+        run_job("seal_log", instance=instance)
+        assert isinstance(tick(), dg.SkipReason)
+        append_orders(connection, 1)
+        assert isinstance(tick(), dg.RunRequest)
+        run_job("seal_log", instance=instance)
+        assert isinstance(tick(), dg.SkipReason)
 
 
 def test_the_night_verifies_the_log_and_names_what_is_wrong(

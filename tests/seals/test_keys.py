@@ -1,15 +1,18 @@
 """A key is replaced by one that it vouches for; a lost one not in secret; a crash loses neither."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from eventstore.log.connection import Connection
+from eventstore.seals import records
 from eventstore.seals.changing import change_key_of
 from eventstore.seals.checkpoint import read_checkpoint, signed
 from eventstore.seals.errors import KeyMissingError, SealError
+from eventstore.seals.keyring import introduce
 from eventstore.seals.note import SigningKey, new_key, read_signing_key
 from eventstore.seals.outside import KEY_VARIABLE, Outside, read_trusted
 from eventstore.seals.proof import check_proof
@@ -98,6 +101,45 @@ def test_a_lost_key_is_replaced_for_a_reason_and_has_to_be_trusted_anew(
     found = verify(session, outside, keys=[first.verifier])
     assert found.verdict == ALTERED
     assert {(p.kind, p.checkpoint) for p in found.problems} == {("checkpoint_forged", 2)}
+
+
+def test_a_strangers_key_in_the_table_is_copied_nowhere_and_stops_no_change_of_keys(
+    session: Connection, outside: Outside, append: Append, first: SigningKey
+) -> None:
+    stranger = new_key(first.name)
+    note = introduce(
+        stranger, number=2, after=0, old=first.verifier, reason="x", time=datetime(2026, 3, 3, tzinfo=UTC)
+    )
+    records.record_key(session, 2, str(stranger.verifier), 0, note)
+    append(1)
+    done = seal(session, outside)
+    assert "1 of the keys" in " ".join(done.warnings)
+    assert len(outside.folder.key_notes()) == 1
+    assert change_key_of(session, outside).note.number == 3
+    sealed_on(session, outside, append)
+    outside.key_file.unlink()  # now the folder says whom to trust
+    assert stranger.verifier not in outside.trusted()
+    assert len(outside.trusted()) == 2
+    assert verify(session, outside).verdict == INTACT
+
+
+@pytest.mark.parametrize("with_folder", [True, False])
+def test_a_key_that_is_said_to_be_lost_is_the_one_that_signed_and_no_strangers(
+    session: Connection, outside: Outside, append: Append, first: SigningKey, with_folder: bool
+) -> None:
+    stranger = new_key(first.name)
+    note = introduce(
+        stranger, number=2, after=0, old=first.verifier, reason="x", time=datetime(2026, 3, 3, tzinfo=UTC)
+    )
+    records.record_key(session, 2, str(stranger.verifier), 0, note)
+    outside.key_file.unlink()
+    if not with_folder:
+        outside.folder.path.rename(outside.home / "aside")
+    changed = change_key_of(session, outside, lost="a test")
+    assert (changed.note.replaces, changed.note.number) == (first.verifier, 3)
+    append(1)
+    assert seal(session, outside).checkpoint == 2
+    assert verify(session, outside).verdict == INTACT
 
 
 def test_a_stranger_with_the_database_cannot_declare_the_key_lost(

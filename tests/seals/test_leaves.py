@@ -1,5 +1,7 @@
 """A leaf is the same for everybody: by a second hand, under any setting, whatever an event holds."""
 
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -7,11 +9,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from eventstore.log.connection import Connection
+from eventstore.log.connection import Connection, open_connection
 from eventstore.seals.leaves import BEGINNING, buckets, read_leaves
 from eventstore.seals.tree import HASH_BYTES, ID_BYTES
+from tests.robustness import old_release
 from tests.seals.canonical import leaf_hash
 from tests.seals.events import append_orders
+from tests.shipped import upgrade
 
 END = UUID(int=2**128 - 1)
 _COLUMNS = (
@@ -106,9 +110,15 @@ def test_functions_of_others_in_the_search_path_are_not_called(
 def test_the_leaves_of_a_bucket_come_in_the_order_of_the_ids_and_within_the_range_only(
     connection: psycopg.Connection[Any], session: Connection
 ) -> None:
-    append_orders(connection, 60, 7)
-    table = sql.Identifier("public", "order_events_07")
-    ids = [row[0] for row in connection.execute("SELECT id FROM order_events_07 ORDER BY id").fetchall()]
+    order = append_orders(connection, 60, 7)[30]
+    (name,) = connection.execute(
+        "SELECT tableoid::regclass::text FROM order_events WHERE order_id = %s LIMIT 1", (order,)
+    ).fetchone() or ("",)
+    table = sql.Identifier("public", name)
+    ids = [
+        row[0]
+        for row in connection.execute(sql.SQL("SELECT id FROM {} ORDER BY id").format(table)).fetchall()
+    ]
     whole = read_leaves(session, table, BEGINNING, END)
     assert whole.ids == b"".join(id_.bytes for id_ in ids)
     part = read_leaves(session, table, ids[2], ids[5])
@@ -123,3 +133,25 @@ def test_a_bucket_that_was_detached_is_not_part_of_the_log(
     assert sorted(buckets(session)) == list(range(16))
     connection.execute("ALTER TABLE order_events DETACH PARTITION order_events_05")
     assert sorted(buckets(session)) == [*range(5), *range(6, 16)]
+
+
+@pytest.fixture
+def deep_json() -> Iterator[None]:
+    """Python reads JSON that is nested as deeply as PostgreSQL does."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(50_000)
+    yield
+    sys.setrecursionlimit(usual)
+
+
+@pytest.mark.usefixtures("deep_json")
+def test_a_second_hand_writes_the_same_leaves_of_what_an_old_release_let_in(
+    new_database: Callable[..., str],
+) -> None:
+    url = new_database(migrated=False)
+    old_release.make(url)
+    upgrade(url)
+    with open_connection(url) as odd:
+        found = read(odd)
+        assert len(found) > 20
+        assert found == stored(odd)

@@ -19,7 +19,7 @@ from eventstore.seals.sealing import seal
 from eventstore.seals.tree import TILE, root_of
 from tests.log.sessions import drop_logins, make_login
 from tests.seals.canonical import leaf_hash
-from tests.seals.tampering import altering
+from tests.seals.tampering import altering, forge_checkpoints, rewrite_tiles
 
 Append = Callable[..., list[UUID]]
 _COLUMNS = (
@@ -264,6 +264,30 @@ def test_nothing_is_sealed_on_top_of_trees_that_were_changed(
     with pytest.raises(SealError):
         seal(session, outside)
     assert files(outside) == ["000000001.note", "key-0001.note"]
+
+
+@pytest.mark.parametrize("how", ["forged", "emptied"])
+def test_without_a_folder_to_compare_with_the_signature_is_what_counts(
+    session: Connection, outside: Outside, append: Append, how: str
+) -> None:
+    append(6)
+    seal(session, outside)
+    outside.folder.path.rename(outside.home / "aside")
+    with altering(session):
+        session.execute(
+            "UPDATE order_events SET created_at = 0 "
+            "WHERE id = (SELECT id FROM order_events ORDER BY id LIMIT 1)"
+        )
+        rewrite_tiles(session)
+        if how == "forged":
+            forge_checkpoints(session, new_key(newest(session).checkpoint.log))
+        else:
+            session.execute("DELETE FROM seal_checkpoints")
+    append(6)
+    before = session.execute("SELECT * FROM seal_checkpoints").fetchall()
+    with pytest.raises(SealError):
+        seal(session, outside)
+    assert session.execute("SELECT * FROM seal_checkpoints").fetchall() == before
 
 
 def test_nothing_is_sealed_while_the_table_of_a_bucket_is_gone(

@@ -115,6 +115,23 @@ def test_roots_that_were_changed_elsewhere_do_not_hide_behind_a_share(
     assert {problem.kind for problems in found for problem in problems} == {"tile"}
 
 
+@pytest.mark.parametrize("number", [1, 100, 101, 102, 203, 220])
+def test_what_was_signed_is_looked_at_in_turn_too(
+    session: Connection, outside: Outside, append: Append, number: int
+) -> None:
+    append(110, 2)
+    seal(session, outside, step=1)
+    assert {verify_share(session, outside, budget=1000).verified.verdict for _ in range(4)} == {INTACT}
+    with altering(session):
+        session.execute(
+            "UPDATE seal_checkpoints SET note = replace(note, 'epoch 1', 'epoch 2') WHERE number = %s",
+            (number,),
+        )
+    found = [verify_share(session, outside, budget=1000).verified for _ in range(3)]
+    assert ALTERED in {one.verdict for one in found}
+    assert number in {problem.checkpoint for one in found for problem in one.problems}
+
+
 def test_a_log_that_grows_during_a_round_comes_to_its_end(
     session: Connection, outside: Outside, append: Append
 ) -> None:

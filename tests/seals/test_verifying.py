@@ -22,7 +22,9 @@ from eventstore.seals.sealing import seal
 from eventstore.seals.tree import HASH_BYTES, ID_BYTES
 from eventstore.seals.verifying import ALTERED, INTACT, UNKNOWN, verify
 from tests.log.sessions import drop_logins, make_login
+from tests.robustness import old_release
 from tests.seals.tampering import altering, forge_checkpoints, rewrite_tiles
+from tests.shipped import upgrade
 
 Append = Callable[..., list[UUID]]
 
@@ -123,11 +125,14 @@ def test_seals_that_were_damaged_are_told_from_a_log_that_was(
 
 
 def test_both_the_event_and_the_damaged_tiles_are_reported_where_both_were_changed(
-    session: Connection, outside: Outside, in_steps: list[UUID]
+    session: Connection, outside: Outside, append: Append
 ) -> None:
-    bucket = bucket_of(session, in_steps[1])
+    append(1, 300)
+    seal(session, outside)
+    (victim,) = session.execute("SELECT id FROM order_events WHERE version = 7").fetchone() or (None,)
+    bucket = bucket_of(session, victim)
     with altering(session):
-        alter(session, in_steps[1])
+        alter(session, victim)
         session.execute("UPDATE seal_tiles SET root = set_byte(root, 3, 0), leaves = set_byte(leaves, 3, 0)")
     found = verify(session, outside)
     assert {(p.kind, p.bucket) for p in found.problems if p.kind != "tile"} == {("rewritten", bucket)}
@@ -136,14 +141,16 @@ def test_both_the_event_and_the_damaged_tiles_are_reported_where_both_were_chang
 def test_a_table_that_was_detached_is_missed_although_it_is_there(
     session: Connection, outside: Outside, in_steps: list[UUID]
 ) -> None:
-    session.execute("ALTER TABLE order_events DETACH PARTITION order_events_05")
-    assert [(p.kind, p.bucket) for p in verify(session, outside).problems] == [("bucket_missing", 5)]
-    session.execute("DROP TABLE order_events_05")
+    bucket = bucket_of(session, in_steps[0])
+    session.execute(f"ALTER TABLE order_events DETACH PARTITION order_events_{bucket:02d}")
+    assert [(p.kind, p.bucket) for p in verify(session, outside).problems] == [("bucket_missing", bucket)]
+    session.execute(f"DROP TABLE order_events_{bucket:02d}")
     session.execute(
-        "CREATE TABLE order_events_05 PARTITION OF order_events FOR VALUES WITH (MODULUS 16, REMAINDER 5)"
+        f"CREATE TABLE order_events_{bucket:02d} PARTITION OF order_events "
+        f"FOR VALUES WITH (MODULUS 16, REMAINDER {bucket})"
     )
     found = verify(session, outside)
-    assert {p.bucket for p in found.problems} == {5}
+    assert {p.bucket for p in found.problems} == {bucket}
     assert {p.kind for p in found.problems} <= {"removed", "cut_off"}
 
 
@@ -438,3 +445,39 @@ def test_an_epoch_that_was_declared_makes_a_gap_and_no_problem(
     assert (found.verdict, found.problems, found.sealed) == (INTACT, [], 5)
     assert len(found.gaps) == 1
     assert records.newest_note(session) is not None
+
+
+def test_after_a_restore_on_purpose_the_folder_is_moved_away_and_sealing_goes_on(
+    session: Connection, outside: Outside, append: Append
+) -> None:
+    append(3)
+    seal(session, outside)
+    session.execute("CREATE TEMPORARY TABLE trees_before AS SELECT * FROM seal_trees")
+    append(3)
+    seal(session, outside)
+    with altering(session):
+        session.execute(
+            "DELETE FROM order_events WHERE id > (SELECT horizon FROM seal_checkpoints WHERE number = 1); "
+            "DELETE FROM seal_checkpoints WHERE number = 2; DELETE FROM seal_trees; "
+            "INSERT INTO seal_trees SELECT * FROM trees_before"
+        )
+    append(2)
+    kept = outside.folder.path.rename(outside.home / "kept")
+    assert seal(session, outside).size == 5
+    assert verify(session, outside).verdict == INTACT
+    notes = sorted((kept / "epoch-1" / "000000").iterdir())
+    assert verify(session, outside, against=notes[:1]).verdict == INTACT
+    assert verify(session, outside, against=notes[1:]).verdict == ALTERED
+
+
+def test_odd_events_that_an_old_release_let_in_are_sealed_as_they_are(
+    new_database: Callable[..., str], outside: Outside
+) -> None:
+    url = new_database(migrated=False)
+    old_release.make(url)
+    upgrade(url)
+    with open_connection(url) as odd:
+        sealed = seal(odd, outside)
+        assert sealed.events > 10
+        found = verify(odd, outside)
+        assert (found.verdict, found.verified) == (INTACT, sealed.events)

@@ -5,6 +5,7 @@ import sys
 import psycopg
 
 from eventstore.face.cli import (
+    alerting,
     backing_up,
     consumers,
     following,
@@ -12,6 +13,7 @@ from eventstore.face.cli import (
     ingesting,
     operating,
     projecting,
+    proving,
     replicating,
     sealing,
     settings,
@@ -27,6 +29,7 @@ from eventstore.log.outages import refusal
 from eventstore.server.errors import ServerError
 
 __all__ = [
+    "alerting",
     "app",
     "backing_up",
     "consumers",
@@ -36,6 +39,7 @@ __all__ = [
     "main",
     "operating",
     "projecting",
+    "proving",
     "replicating",
     "sealing",
     "settings",

@@ -7,7 +7,8 @@ import typer
 
 from eventstore.engine.status import status as read_status
 from eventstore.face.cli.app import Json, app, open_store
-from eventstore.face.cli.output import describe_seconds, in_one_line, print_fields, print_json
+from eventstore.face.cli.output import describe_seconds, in_one_line, lag, print_fields, print_json
+from eventstore.face.cli.proving import print_proofs
 from eventstore.log.holders import who
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
@@ -47,9 +48,10 @@ def status(as_json: Json = False) -> None:
     if as_json:
         print_json(msgspec.structs.asdict(now) | {"seals": seals, "backup": backup})
         return
+    events = f"{'' if now.events_exact else 'about '}{now.events:,}"
     print_fields(
         {
-            "events": now.events,
+            "events": events,
             "horizon": now.horizon,
             "rejects": now.rejects or "none",
             "seals": seals_in_words(seals),
@@ -80,7 +82,7 @@ def status(as_json: Json = False) -> None:
                 "owner": consumer.owner,
                 "followed_by": _pids(consumer.followed_by),
                 "watermark": consumer.watermark,
-                "lag": f"{consumer.lag_events:,} events, {consumer.lag_seconds:.1f} s",
+                "lag": lag(consumer),
                 "last_seen": consumer.updated_at,
             },
             title=f"consumer {in_one_line(name)}",
@@ -89,12 +91,13 @@ def status(as_json: Json = False) -> None:
         print_fields(
             {
                 "watermark": projection.watermark,
-                "lag": f"{projection.lag_events:,} events, {projection.lag_seconds:.1f} s",
+                "lag": lag(projection),
                 "rules": projection.fold_version,
                 "refreshed": projection.updated_at or "never: run `eventstore refresh`",
             },
             title=name,
         )
+    print_proofs(now.proofs.values())
 
 
 def _backup(last: LastBackup | None) -> str:

@@ -22,6 +22,7 @@ from eventstore.face.cli.keeping_up import keep_up
 from eventstore.face.cli.output import console, print_fields, print_json, progress_console
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
+from eventstore.log.counting import count_rows
 from eventstore.orders.domain import DOMAIN
 
 ProjectionName = Annotated[str, typer.Argument(metavar="[PROJECTION]", help="Which projection.")]
@@ -163,7 +164,7 @@ def _replay(
     connection: Connection, projection: Projection[Any], folding: Folding, *, held: bool, quiet: bool
 ) -> dict[str, int]:
     """Replay all buckets with a progress bar."""
-    (total,) = connection.execute("SELECT count(*) FROM order_events").fetchone() or (0,)
+    total = count_rows(connection, "order_events").rows
     counts = {"events": 0, "rows": 0, "quarantined": 0}
     with Progress(
         TextColumn("{task.description}"),

@@ -24,7 +24,8 @@ from eventstore.seals.folder import read_file
 from eventstore.seals.note import VerifierKey
 from eventstore.seals.outside import outside, read_trusted
 from eventstore.seals.proof import Proof, check_proof, read_proof, written
-from eventstore.seals.proving import prove_event, prove_growth, sealed_checkpoint
+from eventstore.seals.proving import event_of, prove_event, prove_growth, sealed_checkpoint
+from eventstore.seals.repairing import repair as repair_seals
 from eventstore.seals.sealing import seal as seal_log
 from eventstore.seals.share import verify_share
 from eventstore.seals.status import seal_status
@@ -53,18 +54,24 @@ def _event_id(text: str) -> UUID:
 
 
 @app.command()
-def seal(as_json: Json = False) -> None:
+def seal(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make damaged tiles and trees anew first, from an intact log.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Seal every event up to now: what was sealed cannot be changed unnoticed, by anybody."""
-    with (
-        open_store() as store,
-        store.connection() as connection,
-        _progress("sealing", seal_status(connection).unsealed, quiet=as_json) as advance,
-    ):
-        done = seal_log(connection, outside(), on_progress=advance)
+    with open_store() as store, store.connection() as connection:
+        now = seal_status(connection)
+        if repair:
+            with _progress("repairing", now.sealed, quiet=as_json) as advance:
+                repair_seals(connection, outside(), on_progress=advance)
+        with _progress("sealing", now.unsealed, quiet=as_json) as advance:
+            done = seal_log(connection, outside(), on_progress=advance)
     if as_json:
         print_json(done)
         return
-    print_fields(msgspec.structs.asdict(done) | {"warnings": None})
+    print_fields(msgspec.structs.asdict(done) | {"key": None, "warnings": None})
     for warning in done.warnings:
         typer.secho(in_one_line(f"warning: {warning}"), fg=typer.colors.YELLOW, err=True)
 
@@ -112,8 +119,10 @@ def verify(
 @app.command()
 def prove(
     event_id: Annotated[
-        UUID, typer.Argument(parser=_event_id, metavar="EVENT_ID", help="As `tail` shows it.")
+        UUID,
+        typer.Argument(parser=_event_id, metavar="ID", help="Of the event; with --version, of its order."),
     ],
+    version: Annotated[int | None, typer.Option(min=1, help="Which event of the order.")] = None,
     checkpoint: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="The checkpoint to prove it against; the newest.")
     ] = None,
@@ -122,6 +131,8 @@ def prove(
 ) -> None:
     """Prove that one event is in the sealed log. Whoever gets the proof needs only it and the public key."""
     with open_store() as store, store.connection() as connection:
+        if version is not None:
+            event_id = event_of(connection, event_id, version)
         proof = prove_event(connection, event_id, checkpoint)
     _hand_over(proof, output, as_json)
 
@@ -190,6 +201,9 @@ def seal_key(
         if not trusted:
             raise fail(f"there is no key in {what.home} yet: `eventstore seal` makes one", 1)
         result = {"key": str(trusted[-1])}
+        if not as_json:
+            typer.echo(result["key"])  # for a file, as it is
+            return
     print_json(result) if as_json else print_fields(result)
 
 
@@ -214,11 +228,13 @@ def _print_verified(found: Verified) -> None:
     for problem in found.problems[:_SHOWN]:
         event = f" event {problem.id}" if problem.id else ""
         order = f" (version {problem.version} of order {problem.order_id})" if problem.order_id else ""
-        typer.secho(in_one_line(f"{problem.kind}:{event}{order} {problem.detail}"), fg=typer.colors.RED)
+        what = f"{event}{order}:" if event else ""
+        typer.secho(in_one_line(f"{problem.kind}:{what} {problem.detail}"), fg=typer.colors.RED)
     if found.problem_count > _SHOWN:
         typer.echo(f"… {found.problem_count - _SHOWN:,} more; --json lists them")
     if found.problems:
-        complain(f"{found.problem_count:,} problems: docs/seals.md says what to do")
+        many = "problem" if found.problem_count == 1 else "problems"
+        complain(f"{found.problem_count:,} {many}: docs/seals.md says what to do")
 
 
 def _trusted(keys: list[str] | None) -> list[VerifierKey]:

@@ -29,6 +29,7 @@ _TOPICS = (
     "replicas",
     "holders",
     "consumers",
+    "changes",
     "epochs",
     "snapshots",
     "orders_as_of",

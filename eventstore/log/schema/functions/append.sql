@@ -159,3 +159,6 @@ BEGIN
             SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS %L
         $create$, replace(body, 'COLUMNS', 'e.*'));
 END $generate$;
+
+COMMENT ON FUNCTION append_events IS
+    'Appends events to an order, all of them or none, and returns the id and version of each. expected_version: the version the order must be at, 0 for a new one. An event whose source and source_id the order has already is not appended again';

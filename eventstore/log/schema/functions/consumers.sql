@@ -150,6 +150,15 @@ CREATE OR REPLACE FUNCTION order_tail(order_id uuid) RETURNS SETOF order_events 
      ORDER BY e.version;
 $$;
 
+COMMENT ON FUNCTION save_watermark IS
+    'Remembers how far a consumer is, and registers it the first time. It never goes back by this';
+COMMENT ON FUNCTION reset_watermark IS
+    'Puts a consumer somewhere else, forwards or back';
+COMMENT ON FUNCTION delete_consumer IS
+    'Forgets a consumer: one that follows under its name later begins at the beginning';
+COMMENT ON FUNCTION order_tail IS
+    'The events of an order that its row in orders does not hold yet';
+
 REVOKE ALL ON FUNCTION own_consumer, check_watermark, claim_consumer, save_watermark, reset_watermark,
                        delete_consumer FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION save_watermark, reset_watermark, delete_consumer TO eventstore_reader, eventstore_projector;

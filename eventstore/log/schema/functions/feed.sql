@@ -100,3 +100,8 @@ BEGIN
          ORDER BY e.id
          LIMIT max_events;
 END $$;
+
+COMMENT ON FUNCTION publish_horizon IS
+    'Step 1 of reading the feed, to be committed before step 2, read_events()';
+COMMENT ON FUNCTION read_events IS
+    'Step 2 of reading the feed: up to max_events events behind the id "after" (null: from the beginning), each exactly once, in the order of their ids';

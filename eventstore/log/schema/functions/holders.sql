@@ -204,6 +204,13 @@ BEGIN
     PERFORM pg_stat_clear_snapshot();
 END $$;
 
+COMMENT ON FUNCTION lock_holders IS
+    'Who holds what back, and who waits for whom';
+COMMENT ON FUNCTION overdue_holders IS
+    'Sessions that have kept others waiting for longer than the setting max_hold, and the statement that ends each';
+COMMENT ON FUNCTION end_holders IS
+    'Ends the sessions among overdue_holders() that its owner may end, and returns them';
+
 REVOKE ALL ON FUNCTION lock_holders, name_holders, overdue_holders, end_holders FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lock_holders, name_holders, overdue_holders TO eventstore_reader, eventstore_projector;
 GRANT EXECUTE ON FUNCTION end_holders TO eventstore_projector;

@@ -72,6 +72,7 @@ CREATE TABLE seal_verification (
     only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     bucket        int NOT NULL DEFAULT 0,
     tile          bigint NOT NULL DEFAULT 0,
+    checkpoint    bigint NOT NULL DEFAULT 1,
     begun_at      timestamptz,
     events        bigint NOT NULL DEFAULT 0,
     verified_at   timestamptz,
@@ -83,6 +84,7 @@ CREATE TABLE seal_verification (
 INSERT INTO seal_verification DEFAULT VALUES;
 COMMENT ON TABLE seal_verification IS 'how far the verification of seals has come that walks through the log in turn';
 COMMENT ON COLUMN seal_verification.bucket IS 'with tile: what is verified next';
+COMMENT ON COLUMN seal_verification.checkpoint IS 'which checkpoint is looked at next, in turn as the events are';
 COMMENT ON COLUMN seal_verification.begun_at IS 'when this round began; null: with the next run';
 COMMENT ON COLUMN seal_verification.events IS 'verified in this round';
 COMMENT ON COLUMN seal_verification.verified_at IS 'when a part was last verified';
@@ -91,8 +93,14 @@ COMMENT ON COLUMN seal_verification.all_done_at IS 'when a round last came to it
 COMMENT ON COLUMN seal_verification.failing IS 'parts that failed: they are verified again each time, until they do not';
 COMMENT ON COLUMN seal_verification.problems IS 'what was wrong with these, as `eventstore verify --json` says it';
 
-ALTER TABLE settings ADD COLUMN verify_events bigint NOT NULL DEFAULT 10000000
-    CONSTRAINT verify_events_is_at_least_1000 CHECK (verify_events >= 1000);
+ALTER TABLE settings
+    ADD COLUMN max_unsealed   interval NOT NULL DEFAULT '30 minutes'
+               CONSTRAINT max_unsealed_is_between_1_minute_and_30_days
+               CHECK (max_unsealed BETWEEN '1 minute' AND '30 days'),
+    ADD COLUMN verify_events  bigint NOT NULL DEFAULT 10000000
+               CONSTRAINT verify_events_is_at_least_1000 CHECK (verify_events >= 1000);
+COMMENT ON COLUMN settings.max_unsealed IS
+    'for how long an event may wait for its seal before the check sealed_in_time warns';
 COMMENT ON COLUMN settings.verify_events IS
     'how many events the nightly verification of the seals reads at most: it walks through the log in turn';
 
@@ -122,5 +130,5 @@ GRANT SELECT ON seal_tiles, seal_trees, seal_checkpoints, seal_keys, seal_timest
     TO eventstore_reader, eventstore_projector;
 GRANT INSERT ON seal_tiles, seal_checkpoints, seal_keys, seal_timestamps TO eventstore_projector;
 GRANT UPDATE (tiles, edge, leaves, ids) ON seal_trees TO eventstore_projector;
-GRANT UPDATE (bucket, tile, begun_at, events, verified_at, all_done_by, all_done_at, failing, problems)
+GRANT UPDATE (bucket, tile, checkpoint, begun_at, events, verified_at, all_done_by, all_done_at, failing, problems)
     ON seal_verification TO eventstore_projector;
