@@ -56,6 +56,12 @@ def complain(message: str) -> None:
         typer.secho(f"error: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.RED)
 
 
+def warn(message: str) -> None:
+    """One line on standard error: what a person should know although the command did what it was to do."""
+    with suppress(OSError):
+        typer.secho(f"warning: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.YELLOW)
+
+
 def any_character() -> None:
     """What the encoding of the terminal does not have is shown as an escape; to stop there helps nobody."""
     for stream in (sys.stdout, sys.stderr):

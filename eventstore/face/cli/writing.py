@@ -7,9 +7,11 @@ from uuid import UUID
 import msgspec
 import typer
 
+from eventstore.engine.interpretations import interpretations
 from eventstore.engine.state import UnknownVersionError
+from eventstore.engine.state import state as state_of
 from eventstore.face.cli.app import Json, OrderId, app, fail, open_store
-from eventstore.face.cli.output import print_fields, print_json
+from eventstore.face.cli.output import print_fields, print_json, warn
 from eventstore.face.times import as_text, describe_time, parse_time
 from eventstore.kernel.recorded import RecordedEvent, to_ms
 from eventstore.log.append import append_json
@@ -65,10 +67,12 @@ def show(
     """
     at_time, known_time = (None if text is None else parse_time(text) for text in (at, known))
     with open_store() as store:
-        try:
-            state = store.state(order_id, at_time, known_time, version)
-        except UnknownVersionError as error:
-            raise fail(str(error)) from None
+        with store.connection() as connection:
+            try:
+                state = state_of(connection, store.domain.states, order_id, at_time, known_time, version)
+            except UnknownVersionError as error:
+                raise fail(str(error)) from None
+            disagreeing = interpretations(connection, store.domain)
         if state is None:
             raise fail(_why_there_is_none(order_id, store.stream(order_id)[:version], at_time, known_time))
     moments = {
@@ -77,7 +81,12 @@ def show(
         if moment is not None and text is not None
     }
     shown = moments | msgspec.structs.asdict(state)
-    print_json(shown) if as_json else print_fields(shown)
+    if as_json:
+        print_json(shown | ({"interpretations": [each.rules for each in disagreeing]} if disagreeing else {}))
+        return
+    print_fields(shown)
+    for each in disagreeing:
+        warn(f"{each.in_words}; see `eventstore status`")
 
 
 def _why_there_is_none(
