@@ -20,16 +20,24 @@ Line = Callable[..., str]
 
 
 @pytest.fixture
-def tick(database_url: str) -> Callable[[], Any]:
-    """What the minute's schedule answers now."""
-    context_of = dg.build_schedule_context
-    return lambda: orders_every_minute(context_of(resources={"store": EventStore(url=database_url)}))
-
-
-@pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
+
+
+@pytest.fixture
+def tick(database_url: str) -> Callable[[], Any]:
+    """What the minute's schedule answers now."""
+
+    def answer() -> Any:
+        resources = {"store": EventStore(url=database_url)}
+        with (
+            dg.instance_for_test() as instance,
+            dg.build_schedule_context(instance, resources=resources) as context,
+        ):
+            return orders_every_minute(context)
+
+    return answer
 
 
 @pytest.fixture
