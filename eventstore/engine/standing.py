@@ -13,6 +13,7 @@ import msgspec
 from eventstore.engine.projection import Projection
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
+from eventstore.log.counting import COUNTED
 from eventstore.log.feed import BEGINNING, has_events_after
 
 
@@ -30,6 +31,7 @@ class Lag(msgspec.Struct, frozen=True):
 
     events: int  #: committed events above the watermark, without those whose ids lie beyond the clock
     seconds: float  #: how long the oldest of them has been waiting; 0 where there is none
+    or_more: bool = False  #: there are more of them than are counted
 
 
 def register(connection: Connection, name: str, fold_version: str) -> None:
@@ -84,11 +86,12 @@ def lag_of(connection: Connection, watermark: UUID) -> Lag:
         "SELECT count(*), coalesce(greatest(0, (clock_ms() - uuidv7_ms("
         "(SELECT id FROM order_events WHERE id > %(watermark)s AND id <= (SELECT feed_ceiling()) "
         "ORDER BY id LIMIT 1))) / 1000.0), 0)::float8 "
-        "FROM order_events WHERE id > %(watermark)s AND id <= (SELECT feed_ceiling())",
-        {"watermark": watermark},
+        "FROM (SELECT FROM order_events WHERE id > %(watermark)s AND id <= (SELECT feed_ceiling()) "
+        "LIMIT %(counted)s + 1) above",
+        {"watermark": watermark, "counted": COUNTED},
     ).fetchone()
     assert row is not None
-    return Lag(events=row[0], seconds=row[1])
+    return Lag(events=min(row[0], COUNTED), seconds=row[1], or_more=row[0] > COUNTED)
 
 
 def rules_in_force(connection: Connection, projection: Projection[Any]) -> Folding:

@@ -14,6 +14,7 @@ from eventstore.kernel.recorded import from_ms
 from eventstore.log.clock import Clock, clock
 from eventstore.log.connection import Connection
 from eventstore.log.consumers import Consumer, consumers
+from eventstore.log.counting import count_rows
 from eventstore.log.feed import BEGINNING
 from eventstore.log.holders import Holder, OverdueHolder, in_words, lock_holders, overdue_holders
 
@@ -22,6 +23,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     watermark: UUID
     lag_events: int
     lag_seconds: float
+    lag_or_more: bool  #: there are more events than were counted
     fold_version: str | None  #: the rules that folded its rows; None before the first refresh
     updated_at: datetime | None
 
@@ -30,13 +32,15 @@ class ConsumerStatus(msgspec.Struct, frozen=True, kw_only=True):
     watermark: UUID
     lag_events: int
     lag_seconds: float
+    lag_or_more: bool
     updated_at: datetime  #: when it was last done with something
     owner: str | None  #: the role that may change it; None: whoever saves next
     followed_by: list[int]  #: the sessions (pids) that follow under its name now
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    events: int
+    events: int  #: in the log
+    events_exact: bool  #: False: it is large, and this an estimate
     horizon: datetime  #: the feed is complete up to here
     horizon_holders: list[dict[str, Any]]  #: sessions whose open append holds the horizon back
     projections: dict[str, ProjectionStatus]
@@ -50,14 +54,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 def status(connection: Connection, domain: Domain[Any]) -> Status:
     """Read the status; writes nothing."""
-    events, horizon_ms = connection.execute(
-        "SELECT count(*), (SELECT horizon_ms()) FROM order_events"
-    ).fetchone() or (0, 0)
+    events = count_rows(connection, "order_events")
+    (horizon_ms,) = connection.execute("SELECT horizon_ms()").fetchone() or (0,)
     with connection.cursor(row_factory=dict_row) as cursor:
         horizon_holders = cursor.execute("SELECT * FROM horizon_holders()").fetchall()
     overdue, ahead = overdue_holders(connection), clock(connection)
     return Status(
-        events=events,
+        events=events.rows,
+        events_exact=events.exact,
         horizon=_datetime(horizon_ms),
         horizon_holders=horizon_holders,
         holders=lock_holders(connection),
@@ -93,6 +97,7 @@ def _read_model_status(connection: Connection, name: str) -> ProjectionStatus:
         watermark=at,
         lag_events=lag.events,
         lag_seconds=lag.seconds,
+        lag_or_more=lag.or_more,
         fold_version=found.fold_version if found else None,
         updated_at=found.updated_at if found else None,
     )
@@ -105,6 +110,7 @@ def consumer_status(connection: Connection, consumer: Consumer) -> ConsumerStatu
         watermark=consumer.watermark,
         lag_events=lag.events,
         lag_seconds=lag.seconds,
+        lag_or_more=lag.or_more,
         updated_at=consumer.updated_at,
         owner=consumer.owner,
         followed_by=consumer.followed_by,

@@ -11,6 +11,8 @@ from eventstore.face.cli import (
     ingesting,
     operating,
     projecting,
+    quarantine,
+    rejects,
     settings,
     writing,
 )
@@ -32,6 +34,8 @@ __all__ = [
     "main",
     "operating",
     "projecting",
+    "quarantine",
+    "rejects",
     "settings",
     "writing",
 ]

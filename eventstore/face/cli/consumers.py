@@ -10,7 +10,7 @@ from rich.text import Text
 
 from eventstore.engine.status import consumer_status
 from eventstore.face.cli.app import Json, app, fail, open_store
-from eventstore.face.cli.output import console, in_one_line, print_fields, print_json
+from eventstore.face.cli.output import console, in_one_line, lag, print_fields, print_json
 from eventstore.face.times import UnreadableTimeError, as_text, parse_time
 from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import Connection
@@ -51,7 +51,7 @@ def show_consumers(context: typer.Context, as_json: Json = False) -> None:
             in_one_line(name),
             consumer.owner or "whoever saves next",
             str(consumer.watermark),
-            f"{consumer.lag_events:,} events, {consumer.lag_seconds:.1f} s",
+            lag(consumer),
             as_text(consumer.updated_at),
             ", ".join(f"pid {pid}" for pid in consumer.followed_by) or "nobody",
         )

@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
+from eventstore.engine.status import ConsumerStatus, ProjectionStatus
 from eventstore.kernel.room import with_room
 from eventstore.kernel.shown import printable
 
@@ -85,6 +86,11 @@ def close_output() -> bool:
 def in_one_line(text: str) -> str:
     """A name that somebody else chose: no line breaks, and nothing that a terminal obeys."""
     return text if text.isprintable() else repr(text)
+
+
+def lag(of: ProjectionStatus | ConsumerStatus) -> str:
+    """How far a follower of the log is behind it."""
+    return f"{of.lag_events:,}{' or more' if of.lag_or_more else ''} events, {of.lag_seconds:.1f} s"
 
 
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:

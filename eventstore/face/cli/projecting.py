@@ -20,8 +20,9 @@ from eventstore.engine.refresh import refresh as refresh_projection
 from eventstore.engine.replay import replay_bucket
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.keeping_up import keep_up
-from eventstore.face.cli.output import console, print_fields, print_json, progress_console
+from eventstore.face.cli.output import console, print_fields, print_json, progress_console, warn
 from eventstore.face.cli.previewing import print_preview
+from eventstore.kernel.counted import counted
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
@@ -54,6 +55,12 @@ def refresh(
         }
         made = refresh_made_from(connection, DOMAIN, DOMAIN.projections)
     orders = results[DOMAIN.states.name]
+    for name, result in results.items():
+        if result.set_aside:
+            warn(
+                f"{name}: set aside {counted(result.set_aside, 'order')}, since the rules fail on an event: "
+                "`eventstore quarantine` shows which and why"
+            )
     if as_json:
         print_json(msgspec.structs.asdict(orders) | {"projections": results | made})
         return
