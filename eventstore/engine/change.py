@@ -11,7 +11,7 @@ from eventstore.engine.candidate import Candidate, candidate
 from eventstore.engine.domain import Domain
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.promote import Promoted, promote
-from eventstore.engine.standing import standing
+from eventstore.engine.standing import register, standing
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.log.errors import EventStoreError
@@ -124,6 +124,8 @@ def promote_change(
     None, and nothing is changed, where a replay is missing or none waits or, unless ``by_hand``, where a
     person is to read a preview first. A table that follows the rules already has no difference.
     """
+    for projection in projections:
+        register(connection, projection.name, projection.fold_version)
     change = change_of(connection, projections, folding)
     if not change.is_ready or (change.needs_a_person and not by_hand):
         return None

@@ -2,24 +2,21 @@
 
 from typing import Any
 
-from eventstore.engine.change import Change, change_of, changes
+from eventstore.engine.change import change_of, changes
 from eventstore.engine.domain import Domain
 from eventstore.engine.interpretations import interpretations
 from eventstore.engine.projection import Projection
-from eventstore.engine.verdicts import Verdict
+from eventstore.kernel.verdicts import Level, Verdict
 from eventstore.log.connection import Connection
 
 
 def judge_rules(connection: Connection, domain: Domain[Any]) -> list[Verdict]:
     """A verdict for each change of rules, and one for each disagreement."""
     found = [judge_change(connection, domain, projections) for projections in changes(domain)]
+    remedy = next((verdict.next for verdict in found if verdict.next), "eventstore refresh")
     return found + [
         Verdict(
-            code="two-interpretations",
-            level="warn",
-            subject="rules",
-            sentence=each.in_words,
-            next="eventstore refresh, after the promotion",
+            code="two-interpretations", level="warn", subject="rules", sentence=each.in_words, next=remedy
         )
         for each in interpretations(connection, domain)
     ]
@@ -34,7 +31,6 @@ def judge_change(
     names = " and ".join(table.projection.name for table in change.tables if table.waits)
     if change.is_ready and change.needs_a_person:
         return _verdict(
-            change,
             "replay-waits",
             "warn",
             f"a replay of {names} by rules {change.version} waits for a person: read the check preview, then "
@@ -43,7 +39,6 @@ def judge_change(
         )
     if change.is_ready:
         return _verdict(
-            change,
             "replay-stands",
             "ok" if change.is_done else "warn",
             f"a replay of {names} by rules {change.version} stands; the next run of the schedule promotes",
@@ -54,16 +49,15 @@ def judge_change(
         stands = "" if not any(table.candidate.buckets for table in change.tables) else f"; {change.in_words}"
         groups = projections[0].name
         return _verdict(
-            change,
             "rules-old",
             "fail",
             f"the code has rules {change.version}, folded by others: {old}{stands}. Replay: materialize all "
             f"of the group {groups}, or `eventstore replay{name} --preview`",
             f"eventstore replay{name} --preview",
         )
-    return _verdict(change, "rules-current", "ok", f"folded by rules {change.version}", None)
-
-
-def _verdict(change: Change, code: str, level: Any, sentence: str, next_: str | None) -> Verdict:
     names = ", ".join(table.projection.name for table in change.tables)
-    return Verdict(code=code, level=level, subject=names, sentence=sentence, next=next_)
+    return _verdict("rules-current", "ok", f"{names} by rules {change.version}", None)
+
+
+def _verdict(code: str, level: Level, sentence: str, next_: str | None) -> Verdict:
+    return Verdict(code=code, level=level, subject="rules", sentence=sentence, next=next_)

@@ -14,6 +14,7 @@ from eventstore.face.cli import (
     quarantine,
     rejects,
     settings,
+    status,
     writing,
 )
 from eventstore.face.cli.app import app
@@ -37,6 +38,7 @@ __all__ = [
     "quarantine",
     "rejects",
     "settings",
+    "status",
     "writing",
 ]
 

@@ -105,13 +105,9 @@ def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
         for line in ([title] if title else []) + [f"{name:{width}}  {text}" for name, text in shown.items()]:
             typer.echo(line)
         return
-    table = Table(
-        box=None,
-        show_header=False,
-        title=Text(title) if title else None,
-        title_justify="left",
-        pad_edge=False,
-    )
+    if title:
+        console.print(Text(title, style="italic"))
+    table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, text in shown.items():

@@ -1,0 +1,119 @@
+"""status: is it well? what is wrong? what do I do?"""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from eventstore.engine.status import Status
+from eventstore.face.cli.app import Json, app, open_store
+from eventstore.face.cli.output import console, in_one_line, lag, print_fields, print_json
+from eventstore.face.duty import judge
+from eventstore.kernel.counted import counted
+from eventstore.kernel.verdicts import LEVELS, Level, Verdict, worst
+from eventstore.server.settings import landing
+
+_STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+_WATCH_S = 2.0
+
+
+@app.command()
+def status(
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where anything fails: for monitoring.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")
+    ] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also the watermark and rules of every table and consumer.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong and what to do, the worst first: log, holders, tables, rules, rejects, schedules.
+
+    Each line is ok, warn or fail, with a code that the runbook explains.
+    """
+    with open_store() as store:
+        while True:
+            with store.connection() as connection:
+                now, verdicts = judge(connection, store.domain, store.url, landing())
+            if watch and console.is_terminal and not as_json:
+                console.clear()
+            if as_json:
+                print_json(msgspec.structs.asdict(now) | {"verdict": worst(verdicts), "verdicts": verdicts})
+            else:
+                _print(verdicts)
+                if details:
+                    _print_details(now)
+            if not watch:
+                break
+            sys.stdout.flush()
+            time.sleep(_WATCH_S)
+    if check and worst(verdicts) == "fail":
+        raise typer.Exit(1)
+
+
+def _print(verdicts: Sequence[Verdict]) -> None:
+    ordered = sorted(verdicts, key=lambda verdict: -LEVELS.index(verdict.level))
+    if not console.is_terminal:
+        for verdict in ordered:
+            fields = (verdict.level, verdict.code, verdict.subject, verdict.sentence, verdict.next or "-")
+            typer.echo("\t".join(map(in_one_line, fields)))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(max_width=20, overflow="fold")
+    table.add_column(overflow="fold")
+    for verdict in ordered:
+        said = Text(in_one_line(verdict.sentence))
+        if verdict.next:
+            said.append("\n→ ", style="bold").append(in_one_line(verdict.next), style="bold")
+        if verdict.level != "ok":
+            said.append(f"  [{verdict.code}]", style="dim")
+        level = Text(verdict.level, style=_STYLES[verdict.level])
+        table.add_row(level, Text(in_one_line(verdict.subject)), said)
+    console.print(Text(_headline(verdicts), style=_STYLES[worst(verdicts)]))
+    console.print(table)
+
+
+def _headline(verdicts: Sequence[Verdict]) -> str:
+    number = {level: sum(verdict.level == level for verdict in verdicts) for level in LEVELS}
+    if not number["fail"] and not number["warn"]:
+        return "All is well."
+    parts = [f"{number['fail']:,} failed"] if number["fail"] else []
+    parts += [counted(number["warn"], "warning")] if number["warn"] else []
+    return f"{', '.join(parts)}:"
+
+
+def _print_details(now: Status) -> None:
+    for event in now.clock.waiting_events:
+        typer.echo(
+            f"event {event.id} waits: version {event.version} of order {event.order_id}, {event.recorded_at}"
+        )
+    for name, consumer in now.consumers.items():
+        print_fields(
+            {
+                "owner": consumer.owner,
+                "followed_by": ", ".join(map(str, consumer.followed_by)),
+                "watermark": consumer.watermark,
+                "lag": lag(consumer),
+                "last_seen": consumer.updated_at,
+            },
+            title=f"consumer {in_one_line(name)}",
+        )
+    for name, projection in now.projections.items():
+        print_fields(
+            {
+                "watermark": projection.watermark,
+                "lag": lag(projection),
+                "rules": projection.fold_version,
+                "refreshed": projection.updated_at or "never: run `eventstore refresh`",
+            },
+            title=name,
+        )

@@ -1,0 +1,34 @@
+"""Everything that a person on duty is answerable for, judged: for `eventstore status`, and for watchers.
+
+What joins the store brings a judgement of its own, and has its line here.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from eventstore.engine.domain import Domain
+from eventstore.engine.judging import judge_store
+from eventstore.engine.status import Status, status
+from eventstore.face.automation import judge_automation
+from eventstore.ingestion.judging import judge_landing, judge_rejects
+from eventstore.kernel.verdicts import Verdict
+from eventstore.log.connection import Connection
+
+
+class Duty(NamedTuple):
+    status: Status
+    verdicts: list[Verdict]
+
+
+def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path) -> Duty:
+    """How the store at ``url`` is, and what is to be done. Writes nothing."""
+    now = status(connection, domain)
+    return Duty(
+        now,
+        [
+            *judge_store(connection, domain, now),
+            judge_rejects(connection),
+            judge_landing(connection, landing, domain.formats),
+            *judge_automation(url),
+        ],
+    )
