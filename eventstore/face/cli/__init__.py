@@ -3,6 +3,7 @@
 import sys
 
 import psycopg
+import typer
 
 from eventstore.face.cli import (
     consumers,
@@ -10,15 +11,18 @@ from eventstore.face.cli import (
     history,
     ingesting,
     operating,
+    orders,
     projecting,
     quarantine,
     rejects,
     settings,
+    snapshots,
     status,
     writing,
 )
 from eventstore.face.cli.app import app
 from eventstore.face.cli.output import any_character, close_output, complain
+from eventstore.face.cli.stopping import StoppedError
 from eventstore.face.times import UnreadableTimeError
 from eventstore.ingestion.files import InputFileError
 from eventstore.kernel.codec import PayloadError
@@ -34,10 +38,12 @@ __all__ = [
     "ingesting",
     "main",
     "operating",
+    "orders",
     "projecting",
     "quarantine",
     "rejects",
     "settings",
+    "snapshots",
     "status",
     "writing",
 ]
@@ -62,6 +68,9 @@ def _run() -> int:
         app()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
+    except StoppedError as stopped:
+        typer.echo(str(stopped), err=True)
+        return _INTERRUPTED
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (InputFileError, PayloadError, UnreadableTimeError) as error:

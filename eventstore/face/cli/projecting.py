@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventstore.engine.change import Change, change_of, promote_change, same_rules
 from eventstore.engine.made_from import refresh_made_from
@@ -17,11 +16,12 @@ from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.promote import Promoted, promotion_policy, set_promotion_policy
 from eventstore.engine.promote import promote as promote_candidate
 from eventstore.engine.refresh import refresh as refresh_projection
-from eventstore.engine.replay import replay_bucket
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.keeping_up import keep_up
-from eventstore.face.cli.output import console, print_fields, print_json, progress_console, warn
+from eventstore.face.cli.output import console, print_fields, print_json, warn
 from eventstore.face.cli.previewing import print_preview
+from eventstore.face.cli.replaying import replay_all
+from eventstore.face.cli.stopping import told_when_stopped
 from eventstore.kernel.counted import counted
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
@@ -49,7 +49,8 @@ def refresh(
     if follow:
         keep_up(as_json)
         return
-    with open_store() as store, store.connection() as connection:
+    kept = "stopped: what was folded is kept, whole chunks of it; run it again to go on"
+    with told_when_stopped(kept), open_store() as store, store.connection() as connection:
         results = {
             projection.name: refresh_projection(connection, projection) for projection in DOMAIN.projections
         }
@@ -89,6 +90,16 @@ def replay(
     sample: Annotated[
         int, typer.Option(min=0, help="How many orders --preview shows before and after.")
     ] = SAMPLE,
+    bucket: Annotated[
+        list[int] | None,
+        typer.Option(min=0, max=BUCKETS - 1, help="Only this bucket; may be repeated. Promotes nothing."),
+    ] = None,
+    go_on: Annotated[
+        bool,
+        typer.Option(
+            "--continue", help="Only the buckets that do not stand yet; not after a change of the rules."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Fold the whole log again and put the result in the place of the live tables, each in one step.
@@ -99,7 +110,15 @@ def replay(
     one = _named(name, only)
     projections = (one,) if one else _all()
     with open_store() as store, store.connection() as connection:
-        replayed = {each.name: _replay(connection, each, each.current, quiet=as_json) for each in projections}
+        replayed = replay_all(
+            connection, projections, projections[0].current, quiet=as_json, only=bucket or (), go_on=go_on
+        )
+        if bucket:
+            _print(replayed, {}, one, as_json)
+            if not as_json:
+                stands = change_of(connection, projections).in_words
+                console.print(f"{stands}; `eventstore promote{_argument(one)}` when all do.")
+            return
         if preview:
             _preview(connection, projections, one, sample, as_json)
             return
@@ -181,14 +200,14 @@ def rollback(name: ProjectionName = None, only: Only = None, as_json: Json = Fal
         )
     before = first.foldings[-2]
     with open_store() as store, store.connection() as connection:
-        replayed = {
-            each.name: {"rules": before.version} | _replay(connection, each, before, quiet=as_json)
-            for each in projections
-        }
+        replayed = replay_all(connection, projections, before, quiet=as_json)
         done = _promote(connection, projections, one, before)
         results, made = _refresh(connection, projections, one)
     _print(
-        {each: replayed[each] | _difference(done[each]) | results[each] for each in replayed},
+        {
+            each: {"rules": before.version} | replayed[each] | _difference(done[each]) | results[each]
+            for each in replayed
+        },
         made,
         one,
         as_json,
@@ -280,35 +299,6 @@ def _preview(
         print_preview(previews[each.name], each, None if one else each.name)
     if any(preview.differences for preview in previews.values()):
         console.print(f"Nothing is promoted yet: `eventstore promote{_argument(one)}` does.")
-
-
-def _replay(
-    connection: Connection, projection: Projection[Any], folding: Folding, *, quiet: bool
-) -> dict[str, int]:
-    """Replay all buckets with a progress bar; no refresh promotes them in the meantime."""
-    (total,) = connection.execute("SELECT count(*) FROM order_events").fetchone() or (0,)
-    counts = {"events": 0, "rows": 0, "quarantined": 0}
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=progress_console,
-        disable=quiet or not progress_console.is_terminal,
-    ) as progress:
-        task = progress.add_task(f"replaying {projection.name}", total=total)
-
-        def advance(events: int) -> None:
-            progress.advance(task, events)
-
-        for bucket in range(BUCKETS):
-            done = replay_bucket(
-                connection, bucket, projection, on_progress=advance, folding=folding, held=True
-            )
-            counts["events"] += done.events
-            counts["rows"] += done.rows
-            counts["quarantined"] += done.quarantined
-    return counts
 
 
 def _difference(promoted: Promoted) -> dict[str, Any]:

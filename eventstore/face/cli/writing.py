@@ -1,7 +1,8 @@
 """append and show: one order at a time."""
 
+import sys
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -22,19 +23,39 @@ from eventstore.orders.domain import DOMAIN
 def append(
     order_id: OrderId,
     event_type: Annotated[str, typer.Argument(metavar="TYPE", help="For example OrderPaid.")],
-    data: Annotated[str, typer.Argument(metavar="JSON", help="The payload, a JSON object.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="JSON", help="The payload, a JSON object; - reads it from standard input."),
+    ],
     expected_version: Annotated[
         int | None, typer.Option(min=0, help="Append only if the order is at this version; 0: a new order.")
     ] = None,
     at: Annotated[str | None, typer.Option(help="Business time; without it the database's clock.")] = None,
+    source: Annotated[str | None, typer.Option(help="The producer of the event, such as /shop.")] = None,
+    source_id: Annotated[
+        str | None,
+        typer.Option(help="Its name there: the same event again appends nothing, and is shown as recorded."),
+    ] = None,
+    metadata: Annotated[
+        str | None, typer.Option(metavar="JSON", help='More about it, such as {"actor": "ann"}.')
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Append one event to an order."""
-    DOMAIN.events.check(event_type, data.encode(errors="surrogateescape"))
+    """Append one event to an order.
+
+    With --source and --source-id it is safe to run again: what the order has already is not appended twice.
+    """
+    if (source is None) != (source_id is None):
+        raise fail("an event is named by both: give --source and --source-id, or neither")
+    payload = sys.stdin.buffer.read() if data == "-" else data.encode(errors="surrogateescape")
+    DOMAIN.events.check(event_type, payload)
     event = {
         "type": event_type,
-        "data": msgspec.json.decode(data),
+        "data": msgspec.json.decode(payload),
         "created_at": None if at is None else to_ms(parse_time(at)),
+        "source": source,
+        "source_id": source_id,
+        "metadata": _metadata(metadata),
     }
     with open_store() as store, store.connection() as connection:
         (recorded,) = append_json(connection, order_id, [event], expected_version, codec=store.domain.events)
@@ -47,6 +68,15 @@ def append(
         "recorded_at": recorded.recorded_at,
     }
     print_json(result) if as_json else print_fields(result)
+
+
+def _metadata(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        return msgspec.json.decode(text.encode(errors="surrogateescape"), type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise fail(f"--metadata is not a JSON object: {error}") from None
 
 
 @app.command()
