@@ -7,6 +7,7 @@ import typer
 
 from eventstore.face.cli import (
     consumers,
+    doctor,
     following,
     history,
     ingesting,
@@ -33,6 +34,7 @@ from eventstore.server.errors import ServerError
 __all__ = [
     "app",
     "consumers",
+    "doctor",
     "following",
     "history",
     "ingesting",

@@ -2,23 +2,19 @@
 
 import sys
 import time
-from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from eventstore.engine.status import Status
 from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import console, in_one_line, lag, print_fields, print_json
+from eventstore.face.cli.verdicts import print_verdicts
 from eventstore.face.duty import judge
-from eventstore.kernel.counted import counted
-from eventstore.kernel.verdicts import LEVELS, Level, Verdict, worst
+from eventstore.kernel.verdicts import worst
 from eventstore.server.settings import landing
 
-_STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _WATCH_S = 2.0
 
 
@@ -48,7 +44,7 @@ def status(
             if as_json:
                 print_json(msgspec.structs.asdict(now) | {"verdict": worst(verdicts), "verdicts": verdicts})
             else:
-                _print(verdicts)
+                print_verdicts(verdicts)
                 if details:
                     _print_details(now)
             if not watch:
@@ -57,38 +53,6 @@ def status(
             time.sleep(_WATCH_S)
     if check and worst(verdicts) == "fail":
         raise typer.Exit(1)
-
-
-def _print(verdicts: Sequence[Verdict]) -> None:
-    ordered = sorted(verdicts, key=lambda verdict: -LEVELS.index(verdict.level))
-    if not console.is_terminal:
-        for verdict in ordered:
-            fields = (verdict.level, verdict.code, verdict.subject, verdict.sentence, verdict.next or "-")
-            typer.echo("\t".join(map(in_one_line, fields)))
-        return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(max_width=20, overflow="fold")
-    table.add_column(overflow="fold")
-    for verdict in ordered:
-        said = Text(in_one_line(verdict.sentence))
-        if verdict.next:
-            said.append("\n→ ", style="bold").append(in_one_line(verdict.next), style="bold")
-        if verdict.level != "ok":
-            said.append(f"  [{verdict.code}]", style="dim")
-        level = Text(verdict.level, style=_STYLES[verdict.level])
-        table.add_row(level, Text(in_one_line(verdict.subject)), said)
-    console.print(Text(_headline(verdicts), style=_STYLES[worst(verdicts)]))
-    console.print(table)
-
-
-def _headline(verdicts: Sequence[Verdict]) -> str:
-    number = {level: sum(verdict.level == level for verdict in verdicts) for level in LEVELS}
-    if not number["fail"] and not number["warn"]:
-        return "All is well."
-    parts = [f"{number['fail']:,} failed"] if number["fail"] else []
-    parts += [counted(number["warn"], "warning")] if number["warn"] else []
-    return f"{', '.join(parts)}:"
 
 
 def _print_details(now: Status) -> None:
