@@ -4,7 +4,6 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from eventstore.engine.standing import lag_of, watermark
@@ -86,15 +85,10 @@ def _row(order: FoundOrder, at: str) -> tuple[str, ...]:
 
 
 def _print_table(found: list[FoundOrder]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(_HEADINGS[0], no_wrap=True)
-    table.add_column(_HEADINGS[1], no_wrap=True)
-    table.add_column(_HEADINGS[2], no_wrap=True)
-    table.add_column(_HEADINGS[3], justify="right", overflow="fold")
-    odd = any(order.anomalies for order in found)
-    if odd:
-        table.add_column(_HEADINGS[4], overflow="fold", style="red")
+    """A line each; what is odd stands below."""
+    width = max(len(printable(order.status)) for order in found)
     for order in found:
-        cells = _row(order, f"{order.last_event_at:%Y-%m-%d}")
-        table.add_row(*map(Text, cells if odd else cells[:4]))
-    console.print(table)
+        order_id, status, at, amount, _ = _row(order, f"{order.last_event_at:%Y-%m-%d}")
+        console.print(Text(f"{order_id}  {status:{width}}  {at}  {amount}"), soft_wrap=True)
+        if order.anomalies:
+            console.print(Text(f"   {', '.join(order.anomalies)}", style="red"))
