@@ -7,7 +7,7 @@ WORKERS := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test bench chaos mutants revision lint clean
+.PHONY: help demo up down test docs recipes pictures bench chaos mutants revision lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,14 +15,23 @@ help: ## Show this list
 demo: $(VENV)/.installed ## Ingest sample files with a Dagster job and show what became of them
 	@$(PYTHON) -m pipelines.demo
 
-up: $(VENV)/.installed ## Run Dagster with its web pages, schedules and the landing sensor (PORT=3000, FOLLOW=1), until Ctrl-C
-	@$(PYTHON) -m pipelines.up $(if $(PORT),--port $(PORT)) $(if $(FOLLOW),--follow)
+up: $(VENV)/.installed ## Run Dagster with its web pages, schedules and the landing sensor (PORT=3000, FOLLOW=1, BACKUPS=folder), until Ctrl-C
+	@$(PYTHON) -m pipelines.up $(if $(PORT),--port $(PORT)) $(if $(FOLLOW),--follow) $(if $(BACKUPS),--backups '$(BACKUPS)')
 
 down: $(VENV)/.installed ## Stop the embedded PostgreSQL; its data stays
 	@$(VENV)/bin/eventstore down
 
 test: $(VENV)/.installed-dev ## Run all tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+docs: $(VENV)/.installed-dev ## Write docs/reference anew from the code
+	@$(PYTHON) -m tests.docs
+
+recipes: $(VENV)/.installed-dev ## Follow all recipes of docs/extending.md in a copy, then test what they touch
+	@$(PYTHON) -m tests.docs.with_recipes $(ARGS)
+
+pictures: $(VENV)/.installed-dev ## Take the pictures of the README anew (wants Chromium, CHROMIUM=/usr/bin/chromium)
+	@$(PIP) 'playwright>=1.49,<2' && $(PYTHON) -m tests.docs.pictures
 
 bench: $(VENV)/.installed-dev ## Measure speed into docs/benchmarks.md (EVENTS=10000000 ROUNDS=3 SECONDS=10, ONLY=append,ingest for some)
 	@$(PYTHON) -m tests.benchmarks $(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \

@@ -18,11 +18,13 @@ from eventstore.log.errors import (
     ConsumerBusyError,
     ConsumerOwnerError,
     DatabaseUnavailableError,
+    EpochError,
     EventStoreError,
     InvalidEventError,
     UnknownConsumerError,
     WatermarkError,
 )
+from eventstore.log.position import Position
 from eventstore.orders.domain import DOMAIN
 from eventstore.orders.events import (
     OrderAmountCorrected,
@@ -46,6 +48,7 @@ __all__ = [
     "ConsumerBusyError",
     "ConsumerOwnerError",
     "DatabaseUnavailableError",
+    "EpochError",
     "Event",
     "EventStoreError",
     "Fact",
@@ -58,6 +61,7 @@ __all__ = [
     "OrderRefunded",
     "OrderShipped",
     "OrderState",
+    "Position",
     "RecordedEvent",
     "Store",
     "TwoInterpretationsWarning",

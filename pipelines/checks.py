@@ -4,7 +4,8 @@ import time
 
 import dagster as dg
 
-from eventstore.engine.history.overlaps import overlaps as find_overlaps
+from eventstore.engine.proofs import overlaps_proof, proofs_of
+from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.ingestion.files import NotRead, look, printable
 from eventstore.ingestion.landing import waiting
 from eventstore.ingestion.rejects import damaged_files
@@ -12,14 +13,18 @@ from eventstore.log.clock import clock as read_clock
 from eventstore.log.connection import Connection
 from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
 from eventstore.log.settings import policy
+from eventstore.orders.counts import count_orders
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from pipelines.assets import order_events, order_history, orders
-from pipelines.metadata import ROWS, count_by, failed_files, with_reasons
+from pipelines.metadata import ROWS, count_by, failed_files, proofs_table, with_reasons
 from pipelines.projection_checks import checks_of
 from pipelines.resources import EventStore
 
 _SHOWN = 5
+
+#: The proof that has a check of its own.
+OVERLAPS = overlaps_proof(DOMAIN.history).name
 
 
 @dg.asset_check(asset=order_events)
@@ -92,19 +97,13 @@ def anomalies(store: EventStore) -> dg.AssetCheckResult:
     """
     with store.connect() as connection:
         share = policy(connection).max_odd_share
-        counts = dict(
-            connection.execute(
-                "SELECT anomaly, count(*) FROM orders, unnest(anomalies) AS anomaly GROUP BY anomaly"
-            ).fetchall()
-        )
-        odd, total = connection.execute(
-            "SELECT count(*) FILTER (WHERE anomalies <> '{}'), count(*) FROM orders"
-        ).fetchone() or (0, 0)
+        counts = count_orders(connection)
+    odd, total = counts["odd"].get("yes", 0), sum(counts["status"].values())
     return dg.AssetCheckResult(
         passed=odd <= total * share,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{odd} of {total} orders are odd.",
-        metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts)},
+        metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts["anomaly"])},
     )
 
 
@@ -112,12 +111,7 @@ def anomalies(store: EventStore) -> dg.AssetCheckResult:
 def unknown_events(store: EventStore) -> dg.AssetCheckResult:
     """Warns of events whose type or payload version this release does not know: they changed nothing."""
     with store.connect() as connection:
-        counts = dict(
-            connection.execute(
-                "SELECT name, count(*) FROM orders, unnest(unknown_events) AS name "
-                "WHERE unknown_events <> '{}' GROUP BY name"
-            ).fetchall()
-        )
+        counts = count_orders(connection)["unknown_event"]
     return dg.AssetCheckResult(
         passed=not counts,
         severity=dg.AssetCheckSeverity.WARN,
@@ -132,17 +126,37 @@ def unknown_events(store: EventStore) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=order_history)
 def overlaps(store: EventStore) -> dg.AssetCheckResult:
-    """Fails where the history says two things of one order at one moment, as known at one time."""
+    """Fails where the history says two things of one order at one moment, as known at one time.
+
+    Each run looks at the next part of it.
+    """
     with store.connect() as connection:
-        found = find_overlaps(connection)
+        [proof] = [proof for proof in proofs_of(DOMAIN) if proof.name == OVERLAPS]
+        found = prove(connection, proof, budget_of(connection) // len(proofs_of(DOMAIN))).findings
+        state = proven(connection, proof)
     return dg.AssetCheckResult(
         passed=not found,
         description=(
             f"{len(found)} orders have overlapping rows: replay order_history."
             if found
-            else "The history says one thing of each moment."
+            else "What was looked at says one thing of each moment."
         ),
-        metadata={"orders": [str(overlap.order_id) for overlap in found[:100]]},
+        metadata={"orders": [finding.subject for finding in found[:100]], "proofs": proofs_table([state])},
+    )
+
+
+@dg.asset_check(asset=order_events)
+def proofs(store: EventStore) -> dg.AssetCheckResult:
+    """Fails while a row of a read model is known to differ from a fold of the log, and shows how much has
+    been proven. The job `integrity` proves some more each night, `integrity_of_everything` all of it.
+    """
+    with store.connect() as connection:
+        states = [proven(connection, proof) for proof in proofs_of(DOMAIN)]
+    findings = [f"{state.name}: {each}" for state in states for each in state.first_findings]
+    return dg.AssetCheckResult(
+        passed=not findings,
+        description=". ".join(findings[:_SHOWN]) or "Nothing was found.",
+        metadata={"proofs": proofs_table(states)},
     )
 
 
@@ -200,6 +214,7 @@ ALL = [
     holders,
     clock,
     files_left,
+    proofs,
     *(check for projection in DOMAIN.projections for check in checks_of(projection)),
     anomalies,
     unknown_events,

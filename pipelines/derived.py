@@ -1,14 +1,16 @@
-"""Assets behind `orders`: snapshots by business day, customers, daily metrics."""
+"""Assets behind `orders`: snapshots by business day, and every derived table with its checks."""
 
 from datetime import date
 
 import dagster as dg
+from pydantic import Field
 
-from eventstore.engine.derived import Derived, refresh_derived
+from eventstore.engine.derived import Check, Derived, refresh_derived
 from eventstore.engine.snapshots.build import build_snapshots
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import LIVE, order_events
-from pipelines.metadata import table, table_name
+from pipelines.freshness import NIGHTLY, by_schedule
+from pipelines.metadata import ROWS, table, table_name
 from pipelines.partitions import days
 from pipelines.projections import OWNERS
 from pipelines.resources import EventStore
@@ -23,6 +25,7 @@ from pipelines.resources import EventStore
     # One run for any range of days: a day is read from the log once, however many days are asked for.
     backfill_policy=dg.BackfillPolicy.single_run(),
     code_version=DOMAIN.states.fold_version,
+    freshness_policy=NIGHTLY,
     pool="snapshots",
 )
 def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> None:
@@ -50,8 +53,14 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
             )
 
 
+class DerivedConfig(dg.Config):
+    """How a derived table is refreshed."""
+
+    rebuild: bool = Field(default=False, description="Compute every group, not only those that have changed.")
+
+
 def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
-    """A table that one statement computes from the rows of a projection."""
+    """A table that follows the rows of a projection, group by group."""
 
     @dg.asset(
         name=derived.name,
@@ -60,11 +69,14 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
         kinds={"python", "postgres"},
         owners=OWNERS,
         deps=[LIVE[derived.source.name]],
+        freshness_policy=by_schedule(derived.schedule),
         pool="metrics",
     )
-    def asset(context: dg.AssetExecutionContext, store: EventStore) -> dg.MaterializeResult[None]:
+    def asset(
+        context: dg.AssetExecutionContext, config: DerivedConfig, store: EventStore
+    ) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
-            done = refresh_derived(connection, derived)
+            done = refresh_derived(connection, derived, rebuild=config.rebuild)
             context.log.info(f"{done.written} rows written, {done.gone} gone")
             return dg.MaterializeResult(
                 metadata={
@@ -78,5 +90,24 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
     return asset
 
 
-DERIVED = [_derived_asset(derived) for derived in DOMAIN.derived]
-ALL = [order_snapshots, *DERIVED]
+def _derived_check(derived: Derived, check: Check) -> dg.AssetChecksDefinition:
+    """Fails while the query of the check finds a row."""
+
+    @dg.asset_check(asset=derived.name, name=check.name, description=check.description)
+    def found(store: EventStore) -> dg.AssetCheckResult:
+        with store.connect() as connection:
+            cursor = connection.execute(check.query.encode())
+            columns = [column.name for column in cursor.description or ()]
+            rows = [dict(zip(columns, map(str, row), strict=True)) for row in cursor.fetchmany(ROWS)]
+        return dg.AssetCheckResult(
+            passed=not rows,
+            description=check.description if rows else "Nothing was found.",
+            metadata={"rows": rows},
+        )
+
+    return found
+
+
+DERIVED = {derived.name: _derived_asset(derived) for derived in DOMAIN.derived}
+CHECKS = [_derived_check(derived, check) for derived in DOMAIN.derived for check in derived.checks]
+ALL = [order_snapshots, *DERIVED.values()]

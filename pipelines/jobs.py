@@ -4,14 +4,22 @@ from typing import Any
 
 import dagster as dg
 
+from eventstore.engine.derived import EVERY_TEN_MINUTES, Derived
 from eventstore.orders.domain import DOMAIN
 from pipelines import derived
 from pipelines.assets import LIVE, order_events, orders
 from pipelines.checks import overlaps
-from pipelines.ops import compare_with_replay, end_overdue_holders, refresh_made_from_orders
+from pipelines.ops import (
+    compare_with_replay,
+    end_overdue_holders,
+    prove_all,
+    prove_some,
+    refresh_made_from_orders,
+)
 from pipelines.projections import promote_job, refresh_job, tags
 
 _HOUR = 3600
+_DAY = 24 * _HOUR
 
 ingest = dg.define_asset_job(
     "ingest",
@@ -21,7 +29,7 @@ ingest = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 refresh_orders = refresh_job(orders, dg.AssetSelection.checks_for_assets(order_events))
-# The check for overlaps reads the whole history: once a night is enough.
+# The check for overlaps looks at as much of the history as it may in a night.
 _nightly = dg.AssetSelection.checks(overlaps)
 REFRESHES = {
     name: refresh_orders if live is orders else refresh_job(live, without=_nightly)
@@ -30,7 +38,7 @@ REFRESHES = {
 check_history = dg.define_asset_job(
     "check_history",
     selection=_nightly,
-    description="Look through the whole of order_history for rows that contradict each other.",
+    description="Look through the next part of order_history for rows that contradict each other.",
     tags=tags(_HOUR),
     executor_def=dg.in_process_executor,
 )
@@ -43,13 +51,25 @@ ingest_and_refresh = dg.define_asset_job(
 )
 
 
-refresh_metrics = dg.define_asset_job(
-    "refresh_metrics",
-    selection=dg.AssetSelection.assets(*derived.DERIVED),
-    description=f"Bring {' and '.join(asset.key.path[-1] for asset in derived.DERIVED)} up to orders.",
-    tags=tags(_HOUR),
-    executor_def=dg.in_process_executor,
+def _derived_job(name: str, tables: list[Derived]) -> Any:
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*(derived.DERIVED[table.name] for table in tables)),
+        description=f"Bring {', '.join(table.name for table in tables)} up to what they are made from.",
+        tags=tags(_HOUR),
+        executor_def=dg.in_process_executor,
+    )
+
+
+refresh_metrics = _derived_job(
+    "refresh_metrics", [table for table in DOMAIN.derived if table.schedule == EVERY_TEN_MINUTES]
 )
+#: Derived tables with a schedule of their own have a job of their own.
+DERIVED = {
+    table.name: _derived_job(f"refresh_{table.name}", [table])
+    for table in DOMAIN.derived
+    if table.schedule != EVERY_TEN_MINUTES
+}
 snapshot_day = dg.define_asset_job(
     "snapshot_day",
     selection=dg.AssetSelection.assets(derived.order_snapshots),
@@ -72,7 +92,19 @@ promote_orders = PROMOTIONS[DOMAIN.states.name]
 
 @dg.job(tags=tags(6 * _HOUR), executor_def=dg.in_process_executor)
 def integrity() -> None:
-    """Replay the log beside the live `orders` and fail where they differ under the same rules."""
+    """Compare the next rows of every read model with a fold of their events: night by night, all of them."""
+    prove_some()
+
+
+@dg.job(tags=tags(_DAY), executor_def=dg.in_process_executor)
+def integrity_of_everything() -> None:
+    """Compare every row of every read model with a fold of the whole log, from the first event on."""
+    prove_all()
+
+
+@dg.job(tags=tags(_DAY), executor_def=dg.in_process_executor)
+def integrity_by_replay() -> None:
+    """Replay the log beside the live `orders` and show what differs under the same rules."""
     compare_with_replay()
 
 
@@ -93,10 +125,13 @@ ALL: list[Any] = [
     *REFRESHES.values(),
     ingest_and_refresh,
     refresh_metrics,
+    *DERIVED.values(),
     snapshot_day,
     check_history,
     *PROMOTIONS.values(),
     integrity,
+    integrity_of_everything,
+    integrity_by_replay,
     end_holders,
     follow_rules,
 ]

@@ -1,15 +1,17 @@
 """What runs report of themselves, in the forms that Dagster's pages know how to show."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
-from psycopg import sql
 
+from eventstore.engine.prover import Proven
 from eventstore.ingestion.chunks import FileIngested
 from eventstore.ingestion.files import NotRead, printable
 from eventstore.ingestion.landing import Waiting
 from eventstore.log.connection import Connection
+from eventstore.log.counting import count_rows
 
 #: Longer tables hold up the page of a run.
 ROWS = 1000
@@ -69,13 +71,40 @@ def lines_by_file(files: Sequence[FileIngested]) -> dg.TableMetadataValue:
     )
 
 
+def proofs_table(states: Sequence[Proven]) -> dg.TableMetadataValue:
+    """How far each proof is: when a share was last proven, when all was, and will have been again."""
+
+    def when(at: datetime | None) -> str:
+        return at.isoformat(sep=" ", timespec="seconds") if at else ""
+
+    columns = ("proof", "last_proven", "of_this_round", "all_proven", "all_proven_again_by")
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "proof": state.name,
+                    "last_proven": when(state.proven_at) or "never",
+                    "of_this_round": f"{state.share:.1%}",
+                    "all_proven": when(state.whole_at) or "not yet",
+                    "all_proven_again_by": when(state.whole_by),
+                    "findings": state.findings,
+                }
+            )
+            for state in states
+        ],
+        schema=dg.TableSchema(
+            [*(dg.TableColumn(name, "string") for name in columns), dg.TableColumn("findings", "int")]
+        ),
+    )
+
+
 def table_name(connection: Connection, name: str) -> str:
     return f"{connection.info.dbname}.public.{name}"
 
 
 def table(connection: Connection, name: str) -> dict[str, Any]:
-    """Where a table is, how many rows it has and what its columns are."""
-    rows = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name))).fetchone()
+    """Where a table is, about how many rows it has and what its columns are."""
+    counted = count_rows(connection, name)
     columns = connection.execute(
         "SELECT attname, format_type(atttypid, atttypmod), attnotnull, col_description(attrelid, attnum) "
         "FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
@@ -83,7 +112,8 @@ def table(connection: Connection, name: str) -> dict[str, Any]:
     )
     return {
         "dagster/table_name": table_name(connection, name),
-        "dagster/row_count": rows[0] if rows else 0,
+        "dagster/row_count": counted.rows,
+        **({} if counted.exact else {"row_count_is": "an estimate, as of any large table"}),
         "dagster/column_schema": dg.TableSchema(
             [
                 dg.TableColumn(

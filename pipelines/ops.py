@@ -8,11 +8,14 @@ from eventstore.engine.made_from import refresh_made_from
 from eventstore.engine.preview import preview
 from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS
+from eventstore.engine.proofs import proofs_of
+from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.engine.replay import replay_bucket
 from eventstore.log.holders import end_holders, in_words, what, who
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import order_events
-from pipelines.checks import holders_result
+from pipelines.checks import OVERLAPS, holders_result
+from pipelines.metadata import ROWS, proofs_table
 from pipelines.resources import EventStore
 
 _STATES = DOMAIN.states
@@ -50,6 +53,37 @@ def refresh_made_from_orders(context: dg.OpExecutionContext, store: EventStore) 
     with store.connect() as connection:
         for name in refresh_made_from(connection, DOMAIN, same_rules(DOMAIN, _STATES)):
             context.log.info(f"{name} follows the rules of {_STATES.name}")
+
+
+@dg.op(pool="replay")
+def prove_some(context: dg.OpExecutionContext, store: EventStore) -> None:
+    """Go on with every proof, for as many events as `proof_budget` says; fail where anything is found."""
+    _prove(context, store, whole=False)
+
+
+@dg.op(pool="replay")
+def prove_all(context: dg.OpExecutionContext, store: EventStore) -> None:
+    """Prove everything from the beginning, whatever it takes; fail where anything is found."""
+    _prove(context, store, whole=True)
+
+
+def _prove(context: dg.OpExecutionContext, store: EventStore, *, whole: bool) -> None:
+    with store.connect() as connection:
+        proofs = [proof for proof in proofs_of(DOMAIN) if whole or proof.name != OVERLAPS]
+        budget = None if whole else budget_of(connection) // len(proofs_of(DOMAIN))
+        runs = [prove(connection, proof, budget) for proof in proofs]
+        states = [proven(connection, proof) for proof in proofs]
+    for run in runs:
+        context.log.info(f"{run.name}: {run.events} events looked at, {len(run.findings)} findings")
+    metadata = {"proofs": proofs_table(states)}
+    context.add_output_metadata(metadata)
+    found = [f"{run.name}: {finding.subject}: {finding.what}" for run in runs for finding in run.findings]
+    if found:
+        raise dg.Failure(
+            f"{len(found)} findings, the first: {found[0]}.",
+            metadata={"findings": found[:ROWS], **metadata},
+            allow_retries=False,
+        )
 
 
 @dg.op(pool="replay")

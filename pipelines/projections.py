@@ -1,6 +1,5 @@
 """What every projection of the log has: a replay in buckets, a live table, a refresh by the clock."""
 
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -15,6 +14,7 @@ from eventstore.engine.replay import replay_bucket
 from eventstore.engine.standing import has_news, standing
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
+from pipelines.freshness import FRESHNESS, PROOF_OF_LIFE, is_due
 from pipelines.metadata import per_second, table, table_name
 from pipelines.partitions import buckets
 from pipelines.resources import EventStore
@@ -103,10 +103,7 @@ def live_asset(
         owners=OWNERS,
         deps=[log, dg.AssetDep(replay, partition_mapping=dg.AllPartitionMapping())],
         code_version=projection.fold_version,
-        # Runs are skipped while nothing happens; the hourly one is the proof of life.
-        freshness_policy=dg.FreshnessPolicy.time_window(
-            warn_window=timedelta(minutes=90), fail_window=timedelta(hours=3)
-        ),
+        freshness_policy=FRESHNESS,
         # The first of those that change together comes first, and promotes all of them.
         op_tags={"dagster/priority": "1"} if group(projection) == projection.name else {},
         pool=_pool(projection),
@@ -134,7 +131,9 @@ def live_asset(
                     **_difference(promoted.get(projection.name)),
                     **table(connection, projection.name),
                 },
-                data_version=dg.DataVersion(_data_version(rules, str(done.watermark))),
+                # New events come all the time, and by its schedule every table behind this one takes them in:
+                # that is no news of which a page should warn. Other rules are.
+                data_version=dg.DataVersion(_data_version(rules)),
             )
 
     return live
@@ -176,8 +175,9 @@ def _difference(promoted: Promoted | None) -> dict[str, Any]:
     )
 
 
-def _data_version(rules: str, watermark: str) -> str:
-    return f"rules {rules} up to {watermark}"
+def _data_version(rules: str) -> str:
+    """What makes what is behind a table stale: other rules, not new events."""
+    return f"rules {rules}"
 
 
 def refresh_job(
@@ -226,8 +226,8 @@ def promote_job(
     )
 
 
-def schedules(projection: Projection[Any], job: Any, often: str, cron: str) -> list[dg.ScheduleDefinition]:
-    """The refresh by ``cron`` where there is something to do, and each hour whether or not there is."""
+def schedule(projection: Projection[Any], job: Any, often: str, cron: str) -> dg.ScheduleDefinition:
+    """The refresh by ``cron`` where there is something to do, or where the last run is too long ago."""
     name = projection.name
 
     @dg.schedule(
@@ -235,7 +235,8 @@ def schedules(projection: Projection[Any], job: Any, often: str, cron: str) -> l
         job=job,
         cron_schedule=cron,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Refreshes `{name}` where there is something to do: new events, or a replay to promote.",
+        description=f"Refreshes `{name}` where there is something to do: new events, or a replay to promote; "
+        f"and {PROOF_OF_LIFE.seconds // 60} minutes after the last run in any case, as proof of life.",
     )
     def when_there_is_news(
         context: dg.ScheduleEvaluationContext, store: EventStore
@@ -247,18 +248,11 @@ def schedules(projection: Projection[Any], job: Any, often: str, cron: str) -> l
                 or _is_promoted_since(context.instance, connection, projection)
             ):
                 return dg.RunRequest()
+        if is_due(context.instance, job.name):
+            return dg.RunRequest()
         return dg.SkipReason(f"No event above the watermark of {name}, and no finished replay to promote.")
 
-    # Tells a quiet log from a schedule that stopped: without it, the table would look stale after a calm
-    # night.
-    every_hour = dg.ScheduleDefinition(
-        name=f"{name}_every_hour",
-        job=job,
-        cron_schedule="0 * * * *",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Refreshes `{name}` and runs its checks whether or not there is news: proof of life.",
-    )
-    return [when_there_is_news, every_hour]
+    return when_there_is_news
 
 
 def _is_promoted_since(
@@ -270,4 +264,4 @@ def _is_promoted_since(
     if event is None or event.asset_materialization is None or found is None:
         return False
     told = (event.asset_materialization.tags or {}).get(DATA_VERSION_TAG, "")
-    return not told.startswith(_data_version(found.fold_version, ""))
+    return told.split(" up to ")[0] != _data_version(found.fold_version)

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from eventstore.engine.change import change_of, same_rules
+from eventstore.engine.derived import EVERY_TEN_MINUTES
 from eventstore.engine.interpretations import interpretations
 from eventstore.log.holders import overdue_holders
 from eventstore.orders.domain import DOMAIN
 from pipelines import jobs
-from pipelines.projections import schedules
+from pipelines.projections import schedule
 from pipelines.resources import EventStore
 
 integrity_every_night = dg.ScheduleDefinition(
@@ -17,35 +18,42 @@ integrity_every_night = dg.ScheduleDefinition(
     job=jobs.integrity,
     cron_schedule="30 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Replays the log beside `orders` and fails where the two differ.",
+    description="Compares the next rows of every read model with a fold of their events.",
 )
 
-orders_every_minute, orders_every_hour = schedules(
-    DOMAIN.states, jobs.refresh_orders, "every_minute", "* * * * *"
-)
+orders_every_minute = schedule(DOMAIN.states, jobs.refresh_orders, "every_minute", "* * * * *")
 
 _others = [
-    schedule
+    schedule(projection, jobs.REFRESHES[projection.name], "every_five_minutes", "*/5 * * * *")
     for projection in DOMAIN.projections[1:]
-    for schedule in schedules(
-        projection, jobs.REFRESHES[projection.name], "every_five_minutes", "*/5 * * * *"
-    )
 ]
 
 metrics_every_ten_minutes = dg.ScheduleDefinition(
     name="metrics_every_ten_minutes",
     job=jobs.refresh_metrics,
-    cron_schedule="*/10 * * * *",
+    cron_schedule=EVERY_TEN_MINUTES,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Brings customers and daily_order_metrics up to orders.",
+    description="Brings customers, daily_order_metrics and the other derived tables up to orders.",
 )
+
+_derived = [
+    dg.ScheduleDefinition(
+        name=f"{table.name}_on_schedule",
+        job=jobs.DERIVED[table.name],
+        cron_schedule=table.schedule,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Brings {table.name} up to {table.source.name}.",
+    )
+    for table in DOMAIN.derived
+    if table.name in jobs.DERIVED
+]
 
 history_check_every_night = dg.ScheduleDefinition(
     name="history_check_every_night",
     job=jobs.check_history,
     cron_schedule="0 4 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Looks through order_history for rows that contradict each other.",
+    description="Looks through the next part of order_history for rows that contradict each other.",
 )
 
 
@@ -97,9 +105,9 @@ snapshots_every_night = dg.build_schedule_from_partitioned_job(
 
 ALL = [
     orders_every_minute,
-    orders_every_hour,
     *_others,
     metrics_every_ten_minutes,
+    *_derived,
     snapshots_every_night,
     integrity_every_night,
     history_check_every_night,

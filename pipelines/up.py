@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -19,15 +20,14 @@ from eventstore.server import settings
 from eventstore.server.errors import ServerError
 from eventstore.server.urls import without_password
 from pipelines import only_one
+from pipelines.companions import Companions
 from pipelines.dagster_services import HOST, Dagster
 from pipelines.database_watch import DatabaseWatch
-from pipelines.follower_service import follower_service
 from pipelines.instance import fail_orphaned_runs, prepare
 from pipelines.log_file import LogFile
 from pipelines.supervision import end_processes, marked
 
 _POLL_S = 0.2
-_END_S = 15
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -40,9 +40,15 @@ def main(
     follow: Annotated[
         bool, typer.Option("--follow", help="Also follow the log: appends are in every table a moment later.")
     ] = False,
+    backups: Annotated[
+        str,
+        typer.Option(metavar="FOLDER", help="Keep backups there: best on another disk."),
+    ] = "",
 ) -> None:
     """Run Dagster: web pages, daemon, schedules and the landing sensor. Ctrl-C stops it all."""
     home = settings.home()
+    if backups:
+        os.environ["EVENTSTORE_BACKUPS"] = str(Path(backups).expanduser().absolute())
     try:
         port = port or settings.port()
         only_one.refuse_a_second(home)
@@ -71,25 +77,23 @@ def _run(port: int, *, follow: bool) -> None:
     path = settings.dagster_home() / "dagster.log"
     watch = DatabaseWatch(url, embedded_home, _say)
     # Below us nobody starts the embedded server: else a run would bring back what was stopped on purpose.
-    environment = os.environ | {"DATABASE_URL": url, only_one.MARK: _mark()}
+    environment = os.environ | {"DATABASE_URL": url, "PORT": str(port), only_one.MARK: _mark()}
     log = LogFile(path)
     dagster = Dagster(port, environment, log, _say)
-    following = follower_service(url, environment, log, _say) if follow else None
+    companions = Companions(url, environment, log, _say, follow=follow)
     failed: str | None = None
     try:
         _say("Dagster starts …")
         watch.start()
+        companions.start()
         ready = False
         while not watch.stopped.is_set() and failed is None:
             dagster.keep(may_start=watch.serving.is_set())
-            if following:
-                following.keep(may_start=watch.serving.is_set())
+            companions.keep(may_start=watch.serving.is_set())
             if dagster.is_ready and not ready:
                 ready = True
                 _say(f"[bold green]http://{HOST}:{port}[/]   Ctrl-C stops it", markup=True)
-                _say(f"database  {without_password(url)}")
-                _say(f"landing   {settings.landing()}   files moved here are ingested")
-                _say(f"log       {path}")
+                _say_where(url, path)
             failed = dagster.fails_to_start if not ready else None
             time.sleep(_POLL_S)
         if watch.stopped.is_set():
@@ -99,11 +103,9 @@ def _run(port: int, *, follow: bool) -> None:
     finally:
         _on_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
         watch.end()
-        if following:
-            following.interrupt()
+        companions.interrupt()
         dagster.stop()
-        if following:
-            following.end(_END_S)
+        companions.end()
         end_processes(_left_behind)
     if failed:
         _complain(f"Dagster's {failed} does not start; see {path}")
@@ -112,6 +114,14 @@ def _run(port: int, *, follow: bool) -> None:
         _say("Stopped.")
     else:
         _say("Stopped. The embedded PostgreSQL, if it is in use, stays: make down stops it.")
+
+
+def _say_where(url: str, log: Path) -> None:
+    _say(f"database  {without_password(url)}")
+    _say(f"landing   {settings.landing()}   files moved here are ingested")
+    _say(f"log       {log}")
+    if backups := settings.backups():
+        _say(f"backups   {backups}   every night, and the log as it is written")
 
 
 def _say(line: str, *, markup: bool = False) -> None:

@@ -49,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ("DATABASE_URL_FILE", "PORT"):
         os.environ.pop(name, None)
     os.environ["EVENTSTORE_HOME"] = str(folder / "home")
+    for name in ("READ_URL", "EVENTSTORE_BACKUPS"):
+        os.environ.pop(name, None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Generic
 
 from eventstore.engine.derived import Derived
 from eventstore.engine.projection import Projection
+from eventstore.engine.prover import Proof
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.folding import S
 from eventstore.kernel.incoming import Format
@@ -31,6 +32,7 @@ class Domain(Generic[S]):
     others: tuple[Projection[Any], ...] = ()
     derived: tuple[Derived, ...] = ()
     functions: Path | None = None
+    proofs: tuple[Proof, ...] = ()  #: others than those that every read model has
 
     @property
     def projections(self) -> tuple[Projection[Any], ...]:

@@ -1,4 +1,4 @@
-"""The state of the store at a glance: the log, its clock, who holds what, projections, consumers, rejects."""
+"""The state of the store at a glance: the log, its clock, who holds what, who follows it, what is proven."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +8,8 @@ import msgspec
 from psycopg.rows import dict_row
 
 from eventstore.engine.domain import Domain
+from eventstore.engine.proofs import proofs_of
+from eventstore.engine.prover import Proven, proven
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.engine.standing import lag_of, standing
 from eventstore.kernel.recorded import from_ms
@@ -44,6 +46,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     horizon: datetime  #: the feed is complete up to here
     horizon_holders: list[dict[str, Any]]  #: sessions whose open append holds the horizon back
     projections: dict[str, ProjectionStatus]
+    proofs: dict[str, Proven]  #: of what the read models say
     consumers: dict[str, ConsumerStatus]
     rejects: dict[str, int]  #: unresolved, by reason
     holders: list[Holder]  #: of the locks of the log, and those that wait for one, the oldest first
@@ -69,6 +72,7 @@ def status(connection: Connection, domain: Domain[Any]) -> Status:
         clock=ahead,
         warnings=[in_words(holder) for holder in overdue] + ahead.warnings,
         projections={name: _read_model_status(connection, name) for name in _read_models(domain)},
+        proofs={proof.name: proven(connection, proof) for proof in proofs_of(domain)},
         consumers={
             consumer.name: consumer_status(connection, consumer) for consumer in consumers(connection)
         },

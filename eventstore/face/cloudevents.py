@@ -10,10 +10,11 @@ from eventstore.kernel.recorded import RecordedEvent
 _EXTENSION_NAME = re.compile("[a-z0-9]{1,40}")
 
 
-def as_cloudevent(event: RecordedEvent) -> dict[str, Any]:
+def as_cloudevent(event: RecordedEvent, epoch: int | None = None) -> dict[str, Any]:
     """The event as other services read it.
 
-    ``id`` is the position in the feed, usable as a watermark; ``version`` is the event's version within its
+    ``id`` is the position in the feed, usable as a watermark, with the ``epoch`` in which it was read;
+    ``version`` is the event's version within its
     order (the subject). The identity that the producer gave stands in ``originsource`` and ``originid``.
 
     An event whose JSON cannot be decoded has it as text, and ``dataerror`` says why.
@@ -29,6 +30,8 @@ def as_cloudevent(event: RecordedEvent) -> dict[str, Any]:
         "version": event.version,
         "recordedtime": event.recorded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
+    if epoch is not None:
+        cloudevent["epoch"] = epoch
     if event.source is not None:
         cloudevent |= {"originsource": event.source, "originid": event.source_id}
     extensions = {

@@ -20,6 +20,8 @@ from eventstore.server.machine import FILE, Machine, read_file
 from eventstore.server.urls import without_password
 
 PROMOTION = "promotion."
+#: Variables that say what a key of the file says too.
+_OF_KEYS = {"DATABASE_URL", "DATABASE_URL_FILE", "PORT"}
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,20 +75,14 @@ def change_policy(connection: Connection, domain: Domain[Any], name: str, value:
 def facts() -> list[Setting]:
     """What this machine is told. Raises ServerError where the file or a variable says what it may not."""
     machine, said = here.machine(), read_file(here.home())
-    found = [
-        Setting(
-            name="EVENTSTORE_HOME",
-            value=str(here.home()),
-            source="EVENTSTORE_HOME" if os.environ.get("EVENTSTORE_HOME") else "default",
-            description=here.VARIABLES["EVENTSTORE_HOME"],
-        )
-    ]
     given = here.given_url()
     now = {
         "database_url": without_password(given.value) if given else "none",
         "landing": str(here.landing()),
+        "checkpoints": str(here.checkpoints()),
         "port": str(here.port()),
     }
+    found = []
     for field in msgspec.structs.fields(Machine):
         value = getattr(machine, field.name)
         source = FILE if field.name in said else "default"
@@ -102,7 +98,7 @@ def facts() -> list[Setting]:
                 description=description(field.type),
             )
         )
-    return found
+    return found + [_variable(name) for name in here.VARIABLES if name not in _OF_KEYS]
 
 
 def as_toml(name: str, machine: Machine) -> str:
@@ -124,6 +120,18 @@ def promotion_meaning(connection: Connection) -> str:
         "WHERE attrelid = 'projections'::regclass AND attname = 'promotion'"
     ).fetchone() or ("",)
     return str(meaning)
+
+
+def _variable(name: str) -> Setting:
+    """Of what may be a secret it is only said whether it is given."""
+    is_given = bool(os.environ.get(name, "").strip())
+    shown = str(here.home()) if name == "EVENTSTORE_HOME" else "given" if is_given else "none"
+    return Setting(
+        name=name,
+        value=shown,
+        source=name if is_given else "default",
+        description=here.VARIABLES[name],
+    )
 
 
 def _in_toml(value: object) -> str:

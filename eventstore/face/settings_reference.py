@@ -54,7 +54,7 @@ Where none is named, a PostgreSQL of its own is started in `EVENTSTORE_HOME`, un
 Passwords come from the environment or from a file that only you can read: `DATABASE_URL`,
 `DATABASE_URL_FILE`, or the `~/.pgpass` of PostgreSQL's own clients. In `{file}` one is refused.
 """
-_TYPES = {"interval": "a time, such as `10 minutes`", "numeric": "a number"}
+_TYPES = {"interval": "a time, such as `10 minutes`", "numeric": "a number", "bigint": "a whole number"}
 
 
 def settings_reference(connection: Connection) -> str:
@@ -105,6 +105,8 @@ def _values(annotated: Any) -> str:
     found = found.type if isinstance(found, inspect.Metadata) else found
     if isinstance(found, inspect.IntType):
         return f"a whole number from {found.ge} to {found.le}"
+    if isinstance(found, inspect.LiteralType):
+        return ", ".join(f'`"{value}"`' for value in found.values)
     return "true or false" if isinstance(found, inspect.BoolType) else "a text"
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from threading import Lock
 from types import TracebackType
 from typing import Generic, Self
 from uuid import UUID
@@ -26,10 +27,15 @@ from eventstore.log import feed
 from eventstore.log.append import Fact
 from eventstore.log.connection import Connection, open_connection, prepare
 from eventstore.log.consumers import subscribe
+from eventstore.log.epochs import settle_epoch
 from eventstore.log.errors import DatabaseUnavailableError
+from eventstore.log.feed import Page
+from eventstore.log.freshness import Freshness, freshness
 from eventstore.log.outages import outages_explained
+from eventstore.log.position import START, Position
 from eventstore.orders.domain import DOMAIN
 from eventstore.orders.order import OrderState
+from eventstore.server import settings
 from eventstore.server.databases import CONNECT_TIMEOUT_S
 from eventstore.server.settings import database_url
 from eventstore.server.urls import checked, without_password
@@ -47,22 +53,21 @@ _ASK_AGAIN_S = 10
 class Store(Generic[S]):
     """An event store. Safe to share between threads; close it, or use it in a ``with`` block."""
 
-    def __init__(self, url: str, domain: Domain[S]) -> None:
-        self.url, self.domain = url, domain
+    def __init__(self, url: str | None, domain: Domain[S], read_url: str | None = None) -> None:
+        """``url`` None: DATABASE_URL or the embedded PostgreSQL, when it is needed first."""
+        self._url, self.domain, self.read_url = url, domain, read_url
+        self._primary: ConnectionPool | None = None
+        self._replica = _pool(read_url) if read_url else None
+        self._lock = Lock()
+        self._checked = set[str]()
         self._ask_at = 0.0
-        self._pool = ConnectionPool(
-            url,
-            min_size=0,
-            max_size=10,
-            open=False,
-            configure=prepare,
-            kwargs={
-                "autocommit": True,
-                "application_name": "eventstore",
-                "connect_timeout": CONNECT_TIMEOUT_S,
-            },
-            timeout=10,
-        )
+
+    @property
+    def url(self) -> str:
+        """Of the primary."""
+        with self._lock:
+            self._url = self._url or database_url()
+            return self._url
 
     def append(
         self,
@@ -88,17 +93,35 @@ class Store(Generic[S]):
         """The feed: up to ``limit`` events above the watermark ``after``, each exactly once, in the order of
         their ids. The id of the last one is the next watermark. Empty when there is nothing new.
         """
-        with self.connection() as connection:
+        with self.reading() as connection:
             return feed.read(connection, after, limit, codec=self.domain.events)
+
+    def read_page(self, after: Position = START, limit: int = 1000) -> Page:
+        """`read` for readers that keep their position elsewhere: up to ``limit`` events behind ``after``, and
+        the position behind them, to be kept with what was made of them.
+
+        Raises EpochError where the log was restored, or a replica took over, and what was read up to
+        ``after`` may not be in it; its ``accepted`` is the position to go on from.
+        """
+        with self.reading() as connection:
+            return feed.read_page(connection, after, limit, codec=self.domain.events)
+
+    def freshness(self) -> Freshness:
+        """How old the answers to reads are: those of a replica are behind the primary."""
+        with self.reading() as connection:
+            return freshness(connection)
 
     def stream(self, order_id: UUID | str) -> list[RecordedEvent]:
         """All events of an order in the order of their versions; empty for an order without events."""
-        with self.connection() as connection:
+        with self.reading() as connection:
             return list(feed.stream(connection, as_uuid(order_id), codec=self.domain.events))
 
     def current(self, order_id: UUID | str) -> S | None:
-        """The order's state now, including every append that has returned; None where it has no events."""
-        with self.connection() as connection:
+        """The order's state now, including every append that has returned; None where it has no events.
+
+        Where reads go to a replica, now is as old as that replica.
+        """
+        with self.reading() as connection:
             return current(connection, self.domain.states, as_uuid(order_id))
 
     def state(
@@ -115,7 +138,7 @@ class Store(Generic[S]):
         it does not have, UnfoldableEventError where one of the events makes no sense to the rules. Warns by
         TwoInterpretationsWarning while a change of rules is under way: `orders_as_of()` may say otherwise.
         """
-        with self.connection() as connection:
+        with self.reading() as connection:
             if time.monotonic() >= self._ask_at:
                 self._ask_at = time.monotonic() + _ASK_AGAIN_S
                 for found in interpretations(connection, self.domain):
@@ -129,31 +152,67 @@ class Store(Generic[S]):
 
         An event is done with when the loop asks for the next one. It ends after ``limit`` events or, without
         ``follow``, at the end of the feed. Raises ConsumerBusyError while another process follows under the
-        same name.
+        same name, EpochError where the log was restored and nobody has accepted that for the consumer.
         """
-        with self.connection() as connection:
-            yield from subscribe(connection, consumer, follow=follow, limit=limit, codec=self.domain.events)
+        with self.connection() as connection, self._if_replica() as replica:
+            yield from subscribe(
+                connection,
+                consumer,
+                follow=follow,
+                limit=limit,
+                replica=replica,
+                codec=self.domain.events,
+            )
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection of the store's pool, in autocommit mode.
+        """A connection to the primary of the store's pool, in autocommit mode.
 
         Raises DatabaseUnavailableError where the database cannot be reached or cannot do its work, BusyError
         where others hold what is needed for too long; also in place of the psycopg error of a statement.
         """
-        self._pool.open()
+        url = self.url
+        self._check(url)
+        with self._lock:
+            self._primary = self._primary or _pool(url)
+        with _lent(self._primary, url) as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """`connection`, but to the replica where there is one."""
+        with self._if_replica() as replica:
+            if replica is not None:
+                yield replica
+                return
+        with self.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def _if_replica(self) -> Iterator[Connection | None]:
+        if self._replica is None or self.read_url is None:
+            yield None
+            return
         try:
-            lent = self._pool.getconn()
-        except PoolTimeout:
-            raise _unavailable(self.url) from None
-        with outages_explained(self.url):
-            try:
-                yield lent
-            finally:
-                self._pool.putconn(lent)
+            self._check(self.read_url)
+        except DatabaseUnavailableError as error:
+            raise DatabaseUnavailableError(f"the replica to read from: {error}") from None
+        with _lent(self._replica, self.read_url) as connection:
+            yield connection
+
+    def check(self) -> None:
+        """Raises DatabaseUnavailableError where the primary does not answer, or is no event store."""
+        self._check(self.url)
+
+    def _check(self, url: str) -> None:
+        if url not in self._checked:
+            _check(url)
+            self._checked.add(url)
 
     def close(self) -> None:
-        self._pool.close()
+        for pool in (self._primary, self._replica):
+            if pool is not None:
+                pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -164,20 +223,59 @@ class Store(Generic[S]):
         self.close()
 
 
-def connect(url: str | None = None) -> Store[OrderState]:
+def connect(url: str | None = None, read_url: str | None = None) -> Store[OrderState]:
     """Open the event store at ``url``; without one, at DATABASE_URL or on the embedded PostgreSQL, which is
     started if need be.
 
+    Reads go to the replica at ``read_url``; without one and without ``url``, to that of READ_URL if it is
+    set. Then neither is asked for anything before it is needed.
     Raises DatabaseUnavailableError where no server answers or the database has not been set up.
     """
-    where = checked(url, name="url") if url else database_url()
-    with outages_explained(where), open_connection(where) as connection:
-        (table,) = connection.execute("SELECT to_regclass('public.order_events')").fetchone() or (None,)
-    if table is None:
-        raise DatabaseUnavailableError(
-            f"{without_password(where)} is not an event store yet: run `eventstore init`"
-        )
-    return Store(where, DOMAIN)
+    replica = checked(read_url, name="read_url") if read_url else None if url else settings.read_url()
+    store = Store(checked(url, name="url") if url else None, DOMAIN, replica)
+    if replica is None:
+        store.check()
+    return store
+
+
+def _check(url: str) -> None:
+    with outages_explained(url), open_connection(url) as connection:
+        table, settles = connection.execute(
+            "SELECT to_regclass('public.order_events'), "
+            "has_function_privilege(to_regprocedure('public.settle_epoch()'), 'EXECUTE')"
+        ).fetchone() or (None, None)
+        if table is None:
+            raise DatabaseUnavailableError(
+                f"{without_password(url)} is not an event store yet: run `eventstore init`"
+            )
+        if settles:
+            settle_epoch(connection)
+
+
+def _pool(url: str) -> ConnectionPool:
+    return ConnectionPool(
+        url,
+        min_size=0,
+        max_size=10,
+        open=False,
+        configure=prepare,
+        kwargs={"autocommit": True, "application_name": "eventstore", "connect_timeout": CONNECT_TIMEOUT_S},
+        timeout=10,
+    )
+
+
+@contextmanager
+def _lent(pool: ConnectionPool, url: str) -> Iterator[Connection]:
+    pool.open()
+    try:
+        lent = pool.getconn()
+    except PoolTimeout:
+        raise _unavailable(url) from None
+    with outages_explained(url):
+        try:
+            yield lent
+        finally:
+            pool.putconn(lent)
 
 
 def as_uuid(order_id: UUID | str) -> UUID:

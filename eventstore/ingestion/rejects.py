@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 from psycopg.rows import class_row
 
-from eventstore.ingestion.admission import read_event
+from eventstore.ingestion.admission import StagedEvent, read_event
 from eventstore.ingestion.formats import by_name
 from eventstore.ingestion.lines import MAX_LINE
 from eventstore.ingestion.staging import Numbered, Refused, Settled, append
@@ -57,6 +58,15 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = ", ".join(Reject.__struct_fields__)
+
+
+class _Waiting(NamedTuple):
+    """What a retry needs of a reject."""
+
+    record: Line
+    format: str
+    reason: str
+    detail: str
 
 
 class Retried(msgspec.Struct, kw_only=True):
@@ -196,17 +206,11 @@ def retry(
         after = max(batch)
         events: list[Numbered] = []
         refused: list[Refused] = []
-        for number, (line, form, before) in batch.items():
-            if before.reason in DAMAGED_FILE:
-                refused.append(before)
-            elif form not in known:
-                detail = f"it came as {shown(form)}; known formats: {', '.join(known)}"
-                refused.append(Refused(number, "unknown_format", detail))
-            else:
-                try:
-                    events.append((number, read_event(line, known[form], codec)))
-                except RefusedError as error:
-                    refused.append(Refused(number, error.reason, error.detail))
+        for number, waiting in batch.items():
+            try:
+                events.append((number, _event(waiting, known, codec)))
+            except RefusedError as error:
+                refused.append(Refused(number, error.reason, error.detail))
         for settled in append(connection, events, refused, partial(_resolve, connection)):
             done.appended += len(settled.appended)
             done.duplicates += len(settled.duplicates)
@@ -221,11 +225,25 @@ def add_reasons(counts: Mapping[str, int], settled: Settled) -> dict[str, int]:
     return dict(Counter(counts) + Counter(refused.reason for refused in settled.refused))
 
 
-def _unresolved(
-    connection: Connection, after: int, ids: Sequence[int] | None
-) -> dict[int, tuple[Line, str, Refused]]:
+def _event(waiting: _Waiting, known: Mapping[str, Format], codec: Codec) -> StagedEvent:
+    """The event of a reject. Raises RefusedError, whatever is wrong: there are others."""
+    if waiting.reason in DAMAGED_FILE:
+        raise RefusedError(waiting.reason, waiting.detail)
+    form = known.get(waiting.format)
+    if form is None:
+        detail = f"it came as {shown(waiting.format)}; known formats: {', '.join(known)}"
+        raise RefusedError("unknown_format", detail)
+    try:
+        return read_event(waiting.record, form, codec)
+    except RefusedError:
+        raise
+    except Exception as error:
+        raise RefusedError("format_failed", f"{form.name}: {type(error).__name__}: {error}") from error
+
+
+def _unresolved(connection: Connection, after: int, ids: Sequence[int] | None) -> dict[int, _Waiting]:
     """The next unresolved rejects by id: some lines, or some megabytes."""
-    found: dict[int, tuple[Line, str, Refused]] = {}
+    found: dict[int, _Waiting] = {}
     size = 0
     with connection.transaction(), connection.cursor(name="unresolved_rejects") as cursor:
         cursor.itersize = 50
@@ -235,7 +253,7 @@ def _unresolved(
             (after, ids, ids),
         )
         for number, line, raw, raw_bytes, form, reason, detail in cursor:
-            found[number] = Line(line, raw, raw_bytes), form, Refused(number, reason, detail)
+            found[number] = _Waiting(Line(line, raw, raw_bytes), form, reason, detail)
             size += len(raw)
             if len(found) >= _BATCH_LINES or size >= _BATCH_BYTES:
                 break

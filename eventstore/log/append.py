@@ -15,6 +15,7 @@ from eventstore.kernel.codec import Codec
 from eventstore.kernel.events import Event
 from eventstore.kernel.recorded import RecordedEvent, to_ms
 from eventstore.log.connection import Connection
+from eventstore.log.epochs import needs_settling, settle_epoch
 from eventstore.log.errors import ConcurrencyError, InvalidEventError
 from eventstore.log.rows import COLUMNS, NO_TYPES, recorded_event
 
@@ -67,16 +68,23 @@ def append_json(
     # On its own the statement is a transaction: one round trip, where BEGIN and COMMIT would be two more.
     # Within an open one a savepoint keeps what came before it from being lost with a refused append.
     alone = connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE
+    arguments = (order_id, Jsonb(events), expected_version)
     try:
-        with nullcontext() if alone else connection.transaction():
-            recorded = connection.execute(
-                _RECORD,
-                (order_id, Jsonb(events), expected_version),
-                binary=True,  # cheaper to read
-            ).fetchall()
+        try:
+            with nullcontext() if alone else connection.transaction():
+                recorded = _record(connection, arguments)
+        except psycopg.DatabaseError as error:
+            if not (alone and needs_settling(error)):
+                raise
+            settle_epoch(connection)  # a replica took over
+            recorded = _record(connection, arguments)
     except psycopg.DatabaseError as error:
         raise _translated(error, order_id, expected_version) from None
     return [recorded_event(row, codec) for row in recorded]
+
+
+def _record(connection: Connection, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    return connection.execute(_RECORD, arguments, binary=True).fetchall()  # binary: cheaper to read
 
 
 def _as_json(codec: Codec, fact: Fact) -> dict[str, Any]:

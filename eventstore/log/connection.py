@@ -1,6 +1,7 @@
 """Connections to the database of the log, in the state that everything here counts on."""
 
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import msgspec
@@ -69,6 +70,17 @@ def open_connection(url: str, *, application_name: str = "eventstore") -> Connec
     Raises DatabaseUnavailableError where no server answers at ``url``, or one that cannot keep the log.
     """
     return _open(url, application_name=application_name)
+
+
+@contextmanager
+def one_moment(connection: Connection) -> Iterator[None]:
+    """A transaction whose statements all see the tables as they are at the first of them.
+
+    A row of which somebody else commits a change meanwhile cannot be locked: SerializationFailure.
+    """
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
 
 
 def sibling(connection: Connection) -> Connection:

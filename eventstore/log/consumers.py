@@ -13,6 +13,7 @@ import psycopg
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.recorded import RecordedEvent
 from eventstore.log.connection import CONSUMER_LOCK, Connection
+from eventstore.log.epochs import check_position, current_epoch, epoch_error
 from eventstore.log.errors import (
     ConsumerBusyError,
     ConsumerOwnerError,
@@ -22,6 +23,7 @@ from eventstore.log.errors import (
 )
 from eventstore.log.feed import BEGINNING, publish_horizon, read
 from eventstore.log.outages import raised_by_a_function
+from eventstore.log.position import Position
 from eventstore.log.rows import NO_TYPES
 
 _PAGE = 1000
@@ -93,6 +95,17 @@ def reset_watermark(connection: Connection, consumer: str, watermark: UUID) -> N
         connection.execute("SELECT reset_watermark(%s, %s)", (consumer, watermark))
 
 
+def accept_epoch(connection: Connection, consumer: str) -> Position:
+    """Let the consumer go on although the log went back since its watermark was saved; returns from where.
+
+    What it was given after is delivered again, or is gone. Raises as `reset_watermark` does.
+    """
+    with _refusals():
+        row = connection.execute("SELECT epoch, watermark FROM accept_epoch(%s)", (consumer,)).fetchone()
+    assert row is not None
+    return Position(row[0], row[1])
+
+
 def delete_consumer(connection: Connection, consumer: str) -> None:
     """Forget the consumer. Raises as `reset_watermark` does."""
     with _refusals():
@@ -105,24 +118,30 @@ def subscribe(
     *,
     follow: bool = True,
     limit: int | None = None,
+    replica: Connection | None = None,
     codec: Codec = NO_TYPES,
 ) -> Iterator[RecordedEvent]:
     """The feed from the consumer's watermark on; ``connection`` is its own while it lasts.
+
+    Where there is a ``replica``, the events are read there; the watermark stays on the primary.
 
     An event counts as done when the next one is asked for. The watermark is saved every second, at the end
     of each page, and when the iterator is closed: what a crash loses of it is delivered again. It ends after
     ``limit`` events or, without ``follow``, at the end of the feed.
     Raises ConsumerBusyError while another session follows under this name, ConsumerOwnerError where it
-    belongs to another role.
+    belongs to another role, EpochError where the database was restored since and nobody has accepted that.
     """
     save_watermark(connection, consumer, BEGINNING)  # registers it; refused where it is somebody else's
     _lock(connection, consumer)
     try:
         done = saved = consumer_watermark(connection, consumer)
+        if replica is not None:  # of this log, and not of what another server made of it
+            check_position(replica, Position(current_epoch(connection), done))
         try:
             while limit != 0:
                 last_save = time.monotonic()
-                page = read(connection, done, _PAGE if limit is None else min(_PAGE, limit), codec=codec)
+                most = _PAGE if limit is None else min(_PAGE, limit)
+                page = read(replica or connection, done, most, codec=codec)
                 for event in page:
                     yield event
                     done = event.id
@@ -175,6 +194,8 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except psycopg.DatabaseError as error:
+        if ended := epoch_error(error):
+            raise ended from None
         refusal = _REFUSALS.get(error.sqlstate or "")
         if refusal is None or (error.sqlstate in _SERVER_TOO and not raised_by_a_function(error)):
             raise

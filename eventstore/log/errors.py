@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from eventstore.log.position import Position
+
 
 class EventStoreError(Exception):
     """Any error of the store that is the caller's to handle."""
@@ -46,3 +48,11 @@ class UnknownConsumerError(EventStoreError):
 
 class WatermarkError(EventStoreError):
     """A watermark that a consumer cannot have: above what readers can have been shown."""
+
+
+class EpochError(EventStoreError):
+    """What a reader was given before may not be in this log: it was restored, or a replica took over."""
+
+    def __init__(self, message: str, accepted: Position) -> None:
+        super().__init__(message)
+        self.accepted = accepted  #: behind it a reader that accepts this goes on

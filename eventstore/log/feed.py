@@ -1,11 +1,14 @@
 """Follow the log: the events after a watermark, each exactly once, in the order of their ids."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.recorded import RecordedEvent
 from eventstore.log.connection import Connection
+from eventstore.log.epochs import check_position
+from eventstore.log.position import Position
 from eventstore.log.rows import COLUMNS, NO_TYPES, recorded_event
 
 BEGINNING = UUID(int=0)
@@ -23,7 +26,10 @@ def has_events_after(connection: Connection, watermark: UUID) -> bool:
 
 
 def publish_horizon(connection: Connection) -> None:
-    """Let the feed be read up to now. Must be committed before the read: ``connection`` must be idle."""
+    """Let the feed be read up to now, here and on replicas; on a replica this does nothing.
+
+    Must be committed before the read: ``connection`` must be idle.
+    """
     if connection.info.transaction_status != 0:
         raise RuntimeError("publish_horizon() needs a connection without an open transaction")
     connection.execute("SELECT publish_horizon()")
@@ -34,6 +40,23 @@ def horizon(connection: Connection) -> UUID:
     row = connection.execute("SELECT uuidv7_ceiling(horizon_ms())").fetchone()
     assert row is not None
     return UUID(str(row[0]))
+
+
+class Page(NamedTuple):
+    """Some events of the feed, and the position behind them."""
+
+    events: Sequence[RecordedEvent]
+    position: Position
+
+
+def read_page(connection: Connection, after: Position, limit: int = 1000, *, codec: Codec = NO_TYPES) -> Page:
+    """Up to ``limit`` events behind ``after``, for readers that keep their position elsewhere.
+
+    Raises EpochError where what the reader was given up to ``after`` may not be in this log.
+    """
+    epoch = check_position(connection, after)
+    events = read(connection, after.id, limit, codec=codec)
+    return Page(events, Position(epoch, events[-1].id if events else after.id))
 
 
 def read(

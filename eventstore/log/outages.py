@@ -28,6 +28,8 @@ _OUTAGES = {
     "XX001": "the database has damaged data: see the server's log, and restore a backup",
     "XX002": "an index of the database is damaged: REINDEX it, and see the server's log",
 }
+#: An epoch has to begin first; a replica cannot be read yet: the functions say it themselves.
+_OWN = {"ES004", "ES005"}
 _CONTENTION = {"40001", "40P01"}
 _LOCK_TIMEOUT = "55P03"
 #: Something is not there: a schema, a table, a column, a function, or one with these arguments.
@@ -53,6 +55,8 @@ def outage(error: psycopg.Error, url: str) -> EventStoreError | None:
     state = error.sqlstate
     if state == _LOCK_TIMEOUT:
         return BusyError(_said(error) if raised_by_a_function(error) else who_holds(url))
+    if state in _OWN:
+        return DatabaseUnavailableError(_said(error))
     if state in _CONTENTION:
         return BusyError(f"other sessions changed the same at the same time: run it again ({_said(error)})")
     if state is None:  # the server is gone without a word, or psycopg itself complains
@@ -81,7 +85,7 @@ def is_outage(error: BaseException) -> bool:
     state = error.sqlstate
     if state is None:
         return isinstance(error, psycopg.OperationalError)
-    known = {_LOCK_TIMEOUT, *_CONTENTION, *_OUTAGES}
+    known = {_LOCK_TIMEOUT, *_OWN, *_CONTENTION, *_OUTAGES}
     return not known.isdisjoint((state, state[:3], state[:2]))
 
 

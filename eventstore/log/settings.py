@@ -34,6 +34,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_lag: timedelta
     max_file_wait: timedelta
     max_odd_share: Decimal
+    max_unsealed: timedelta
+    verify_events: int
+    proof_budget: int
+    max_derived_lag: timedelta
+    max_snapshot_lag: timedelta
+    max_age: timedelta
+    max_proof_age: timedelta
+    alert_warnings: bool
+    keep_runs: timedelta
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,9 +48,7 @@ def create(data: Path, lock: int) -> None:
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        if os.getuid() == 0:
-            user = _os_user()
-            os.chown(unfinished, user.pw_uid, user.pw_gid)
+        give_to_server(unfinished)
         _initdb(unfinished, lock)
         unfinished.rename(data)
     except OSError as error:
@@ -70,7 +68,7 @@ def _initdb(folder: Path, lock: int) -> None:
         errors="replace",
         check=False,
         pass_fds=[lock],  # an initdb whose parent was killed keeps everybody out until it ends
-        **_as_owner_of(folder),
+        **as_owner_of(folder),
     )
     if result.returncode != 0:
         raise ServerError(f"initdb failed in {folder}: {' '.join(result.stderr.split())[-500:]}")
@@ -79,12 +77,12 @@ def _initdb(folder: Path, lock: int) -> None:
 def launch(data: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Begin to serve the data folder. The server outlives this process and its terminal."""
     return subprocess.Popen(
-        [program("postgres"), "-D", data, "-k", _socket_folder(data)],
+        [program("postgres"), "-D", data, "-k", socket_folder(data)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         start_new_session=True,
-        **_as_owner_of(data),
+        **as_owner_of(data),
     )
 
 
@@ -109,10 +107,10 @@ def recovers(data: Path) -> bool:
 
 def socket_lock_file(data: Path) -> Path:
     """PostgreSQL's lock file beside the socket."""
-    return _socket_folder(data) / f".s.PGSQL.{PORT}.lock"
+    return socket_folder(data) / f".s.PGSQL.{PORT}.lock"
 
 
-def _socket_folder(data: Path) -> Path:
+def socket_folder(data: Path) -> Path:
     """The data folder, or a short name in /tmp: a socket's path must fit into about 100 bytes."""
     # In lists of sockets, a comma separates and a quote quotes.
     if len(os.fsencode(data)) <= _LONGEST_SOCKET_FOLDER and not set(str(data)) & set(",\"'\\"):
@@ -131,7 +129,7 @@ def _socket_folder(data: Path) -> Path:
 
 def remove_socket_folder(data: Path) -> None:
     """Leave nothing in /tmp."""
-    folder = _socket_folder(data)
+    folder = socket_folder(data)
     if folder != data:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -147,10 +145,24 @@ def program(name: str) -> Path:
     return program
 
 
-def _as_owner_of(data: Path) -> dict[str, Any]:
-    """Who runs a program of PostgreSQL, and with which environment: without PGPORT and the like."""
+def environment() -> dict[str, str]:
+    """Of a program of PostgreSQL: without PGPORT and the like, and in English."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
-    env["LC_ALL"] = "C"
+    return env | {"LC_ALL": "C"}
+
+
+def give_to_server(folder: Path) -> None:
+    """Make all of a folder the property of the user who runs the server, as PostgreSQL wants it."""
+    folder.chmod(0o700)
+    if os.getuid() == 0:
+        user = _os_user()
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+
+
+def as_owner_of(data: Path) -> dict[str, Any]:
+    """Who runs a program of PostgreSQL, and with which environment."""
+    env = environment()
     if os.getuid() != 0:
         return {"env": env}
     for parent in data.parents:

@@ -93,6 +93,15 @@ def ensure_database(url: str) -> None:
         raise _unreachable(url, error) from None
 
 
+def drop_database(url: str) -> None:
+    """Drop the database that ``url`` names, ending its sessions."""
+    with psycopg.connect(
+        with_database(url, "postgres"), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+    ) as server:
+        name = sql.Identifier(database_name(url))
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+
 def _check(url: str) -> None:
     with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
         if reason := why_unusable(connection):

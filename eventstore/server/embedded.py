@@ -51,7 +51,12 @@ def start(home: Path) -> str:
     data = _data(home)
     bound_log(home)
     if _state(data, DATABASE) != "accepting":
-        with _exclusive(home) as lock:
+        with exclusive(home) as lock:
+            if _is_lost(data):
+                raise ServerError(
+                    f"the data folder {data} is gone: put it back, or restore a backup (`eventstore "
+                    f"restore`); to begin anew, remove {_log_file(data)} too"
+                )
             cluster.create(data, lock)
             _start_and_wait(data)
             ensure_database(_url(data, DATABASE))
@@ -64,7 +69,7 @@ def stop(home: Path) -> bool:
     if _postmaster(data) is None:
         _note_stop(data)
         return False
-    with _exclusive(home):
+    with exclusive(home):
         _note_stop(data)
         postmaster = _postmaster(data)
         if postmaster is None or not postmaster.is_alive():
@@ -99,7 +104,7 @@ def bound_log(home: Path) -> None:
     log = _log_file(_data(home))
     with suppress(OSError, ServerError):
         if log.stat().st_size > LOG_BYTES:
-            with _exclusive(home):
+            with exclusive(home):
                 _bound(log)
 
 
@@ -111,6 +116,11 @@ def _bound(log: Path) -> None:
     with suppress(OSError):  # on a full disk: emptying is what helps
         shutil.copyfile(log, old)
     os.truncate(log, 0)
+
+
+def _is_lost(data: Path) -> bool:
+    """Whether there was a server here. With an empty one in its place it would look as if nothing was."""
+    return _log_file(data).exists() and not (data / "PG_VERSION").exists()
 
 
 def _note_stop(data: Path) -> None:
@@ -197,7 +207,7 @@ def _state(data: Path, database: str) -> Literal["accepting", "changing", "recov
 
 
 @contextmanager
-def _exclusive(home: Path) -> Iterator[int]:
+def exclusive(home: Path) -> Iterator[int]:
     """One process at a time may start or stop the server. The lock goes when its holder dies."""
     try:
         home.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -36,10 +36,34 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             description="the folder for files to be ingested; a relative one is in the home folder",
         ),
     ] = "landing"
+    checkpoints: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="the folder for copies of checkpoints of seals; a relative one is in the home folder",
+        ),
+    ] = "checkpoints"
     port: Annotated[
         int,
         Meta(ge=1, le=65535, description="the port of Dagster's web pages", extra={"variable": "PORT"}),
     ] = 3000
+    read_url: Annotated[
+        str | None,
+        Meta(
+            description="a replica of that database, where reads are sent; no password stands here",
+            extra={"variable": "READ_URL"},
+        ),
+    ] = None
+    backups: Annotated[
+        str | None,
+        Meta(
+            description="the folder where backups are kept, best on another disk; without it none are taken",
+            extra={"variable": "EVENTSTORE_BACKUPS"},
+        ),
+    ] = None
+    backup_days: Annotated[
+        int, Meta(ge=1, le=36500, description="to how many days ago one can go back by a backup")
+    ] = 7
     concurrent_runs: Annotated[
         int, Meta(ge=1, le=1000, description="how many runs, each a process, Dagster has at the same time")
     ] = 8
@@ -51,6 +75,23 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             description="how many of these may ingest, or replay, or refresh a table, at once",
         ),
     ] = 2
+    alert_mail_to: Annotated[
+        str, Meta(description="who gets alerts by mail: addresses with commas between; empty: nobody")
+    ] = ""
+    alert_mail_from: Annotated[
+        str, Meta(description="the sender of these mails; empty: the first of those who get them")
+    ] = ""
+    smtp_server: Annotated[str, Meta(description="the server that takes the mails, HOST or HOST:PORT")] = ""
+    smtp_security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Meta(description='how it is spoken to: "starttls" (port 587), "tls" (465) or "none" (25)'),
+    ] = "starttls"
+    smtp_user: Annotated[
+        str, Meta(description="who logs in there, with SMTP_PASSWORD; empty: nobody does")
+    ] = ""
+    web_url: Annotated[
+        str, Meta(description="where others reach Dagster's web pages: the links in alerts begin so")
+    ] = ""
 
 
 _KINDS = {
@@ -78,8 +119,9 @@ def read_machine(home: Path) -> Machine:
         machine = msgspec.convert(said, Machine)
     except msgspec.ValidationError as error:
         raise ServerError(f"{file}: {_in_words(str(error))}") from None
-    if machine.database_url is not None:
-        _refuse_password(checked(machine.database_url, name=f"{file}: database_url"), file)
+    for name in ("database_url", "read_url"):
+        if url := getattr(machine, name):
+            _refuse_password(checked(url, name=f"{file}: {name}"), file, name)
     return machine
 
 
@@ -87,7 +129,7 @@ def read_file(home: Path) -> dict[str, Any]:
     """The keys that stand in the file, whatever they are. Raises ServerError where it cannot be read."""
     file = home / FILE
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -106,9 +148,10 @@ def _in_words(error: str) -> str:
     return f"{re.sub(r'[`$.]', '', place)}: {problem[0].lower()}{problem[1:]}"
 
 
-def _refuse_password(url: str, file: Path) -> None:
+def _refuse_password(url: str, file: Path, name: str) -> None:
     if {"password", "sslpassword"} & conninfo_to_dict(url).keys():
+        by_file = ", or let DATABASE_URL_FILE name a file with the URL" if name == "database_url" else ""
         raise ServerError(
-            f"{file}: database_url holds a password, which does not belong there: set DATABASE_URL, or let "
-            "DATABASE_URL_FILE name a file with the URL, or keep the password in ~/.pgpass"
+            f"{file}: {name} holds a password, which does not belong there: set {name.upper()}{by_file}, or "
+            "keep the password in ~/.pgpass"
         )

@@ -9,13 +9,23 @@ from eventstore.server.errors import ServerError
 from eventstore.server.machine import FILE, Machine, read_machine
 from eventstore.server.urls import checked, database_name, with_database
 
-#: The variables that are read, and what each says.
+#: The variables that are read here and elsewhere, and what each says.
 VARIABLES = {
     "EVENTSTORE_HOME": "the folder of eventstore.toml and of all that is kept outside a database of yours; "
     ".eventstore in the current folder by default",
     "DATABASE_URL": "your own PostgreSQL 15 to 18, postgresql://user:password@host/database",
     "DATABASE_URL_FILE": "a file with that URL, such as a secret of Docker or Kubernetes; DATABASE_URL wins",
+    "READ_URL": "a replica of that database: reads go there, appends do not",
     "PORT": "the port of Dagster's web pages",
+    "EVENTSTORE_SEAL_KEY": "the private key that signs checkpoints of seals, instead of the file seal.key",
+    "EVENTSTORE_TSA_URL": "a time stamp authority (RFC 3161) for checkpoints",
+    "EVENTSTORE_TSA_CERTIFICATES": "a PEM file with the certificates that its stamps are checked by",
+    "EVENTSTORE_BACKUPS": "the folder where backups are kept, best on another disk; without it none is taken "
+    "by the clock",
+    "ALERT_WEBHOOK_URL": "where alerts are posted, such as an incoming webhook of Slack; none: nowhere",
+    "ALERT_WEBHOOK_URL_FILE": "a file with that URL; ALERT_WEBHOOK_URL wins",
+    "SMTP_PASSWORD": "the password of smtp_user, for alerts by mail",
+    "SMTP_PASSWORD_FILE": "a file with that password; SMTP_PASSWORD wins",
 }
 
 
@@ -49,6 +59,11 @@ def landing() -> Path:
     return home() / Path(machine().landing).expanduser()
 
 
+def checkpoints() -> Path:
+    """Where copies of the checkpoints of seals are kept."""
+    return home() / Path(machine().checkpoints).expanduser()
+
+
 def made(folder: Path) -> Path:
     """Make a folder of the home where it is missing."""
     try:
@@ -80,7 +95,7 @@ def given_url() -> Given | None:
     if url := _variable("DATABASE_URL"):
         return Given(checked(url), "DATABASE_URL")
     if name := _variable("DATABASE_URL_FILE"):
-        return Given(checked(_secret(name), name=f"the URL in {name}"), "DATABASE_URL_FILE")
+        return Given(checked(_secret("DATABASE_URL_FILE"), name=f"the URL in {name}"), "DATABASE_URL_FILE")
     said = machine().database_url
     return Given(checked(said), FILE) if said else None
 
@@ -101,6 +116,27 @@ def database_url() -> str:
     return embedded.start(home())
 
 
+def read_url() -> str | None:
+    """A replica of that database, where reads are sent; None where they are not."""
+    if url := _variable("READ_URL"):
+        return checked(url, name="READ_URL")
+    said = machine().read_url
+    return checked(said, name=f"{file()}: read_url") if said else None
+
+
+def backups() -> Path | None:
+    """Where backups are kept; None where none are taken by the clock."""
+    if folder := _variable("EVENTSTORE_BACKUPS"):
+        return Path(folder).expanduser().absolute()
+    said = machine().backups
+    return home() / Path(said).expanduser() if said else None
+
+
+def backup_days() -> int:
+    """How far back one can go."""
+    return machine().backup_days
+
+
 def embedded_home() -> Path | None:
     """The home of the embedded PostgreSQL, or None where somebody named a server that is not ours."""
     return None if given_url() else home()
@@ -115,15 +151,24 @@ def _variable(name: str) -> str:
     return os.environ.get(name, "").strip()
 
 
-def _secret(name: str) -> str:
-    """The one line of a file that DATABASE_URL_FILE names; no error shows what is in it."""
+def secret(name: str, what: str) -> str | None:
+    """What the variable ``name`` says, else the file that ``name``_FILE names; None where neither is set.
+
+    ``what`` says in errors what it is; none of them shows it.
+    """
+    if said := _variable(name):
+        return said
+    return _secret(f"{name}_FILE", what) if _variable(f"{name}_FILE") else None
+
+
+def _secret(variable: str, what: str = "the URL of the database") -> str:
+    """The one line of the file that a variable names; no error shows what is in it."""
+    name = _variable(variable)
     try:
         text = Path(name).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ServerError(f"cannot read {name}, which DATABASE_URL_FILE names: {reason}") from None
+        raise ServerError(f"cannot read {name}, which {variable} names: {reason}") from None
     if len(text.splitlines()) != 1:
-        raise ServerError(
-            f"{name}, which DATABASE_URL_FILE names, must hold one line: the URL of the database"
-        )
+        raise ServerError(f"{name}, which {variable} names, must hold one line: {what}")
     return text

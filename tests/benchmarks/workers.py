@@ -5,8 +5,13 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from eventstore.log.connection import open_connection
 from eventstore.log.feed import horizon, publish_horizon
+from eventstore.orders.domain import DOMAIN, ORDERS
+from eventstore.seals.outside import Outside
+from eventstore.seals.sealing import seal as seal_log
 from tests.shipped import replay_bucket
 
 #: What a fold needs of an event.
@@ -19,11 +24,11 @@ class Replayed(NamedTuple):
     peak_mb: float  #: of this process since it began
 
 
-def replay(url: str, bucket: int) -> Replayed:
+def replay(url: str, bucket: int, projection: str = ORDERS.name) -> Replayed:
     """Fold one bucket into the candidate, as a backfill does."""
     started = time.perf_counter()
     with open_connection(url) as connection:
-        done = replay_bucket(connection, bucket)
+        done = replay_bucket(connection, bucket, DOMAIN.projection(projection))
     return Replayed(done.events, time.perf_counter() - started, peak_mb())
 
 
@@ -50,6 +55,58 @@ def replay_on_and_on(url: str, stop: Path) -> int:
         replay(url, buckets % 16)
         buckets += 1
     return buckets
+
+
+class Sealing(NamedTuple):
+    events: int
+    seconds: float
+    client_cpu: float  #: seconds
+    server_cpu: float  #: seconds of the session's process; 0 where the server is on another machine
+    peak_mb: float
+
+
+def seal(url: str, home: Path) -> Sealing:
+    """Seal all that is not sealed yet."""
+    with open_connection(url) as connection:
+        pid = connection.info.backend_pid
+        server, client, started = _cpu_of(pid), time.process_time(), time.perf_counter()
+        done = seal_log(connection, Outside(home, {}))
+        return Sealing(
+            done.events,
+            time.perf_counter() - started,
+            time.process_time() - client,
+            _cpu_of(pid) - server,
+            peak_mb(),
+        )
+
+
+def seal_on_and_on(url: str, home: Path, stop: Path) -> int:
+    """Seal once a second until the file ``stop`` is there, and once more; returns how many events."""
+    with open_connection(url) as connection:
+        while not stop.exists():
+            seal_log(connection, Outside(home, {}))
+            time.sleep(1)
+        return seal_log(connection, Outside(home, {})).size
+
+
+def drain_in_order_of_ids(url: str) -> float:
+    """Read all columns of the log, bucket by bucket, and throw them away; returns the seconds."""
+    started = time.perf_counter()
+    with open_connection(url) as connection:
+        for bucket in range(16):
+            query = f"COPY (SELECT * FROM order_events_{bucket:02d} ORDER BY id) TO STDOUT"
+            with connection.cursor() as cursor, cursor.copy(query) as copy:
+                for _ in copy:
+                    pass
+    return time.perf_counter() - started
+
+
+def _cpu_of(pid: int) -> float:
+    try:
+        used = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(used.user + used.system)
 
 
 def peak_mb() -> float:

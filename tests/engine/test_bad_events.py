@@ -25,8 +25,9 @@ from eventstore.orders.domain import (
     HISTORY,
     ORDERS,
 )
-from eventstore.orders.order import RULES_1, OrderState, fold
+from eventstore.orders.order import OrderState, fold
 from tests.shipped import (
+    RULES,
     build_snapshots,
     current,
     events_in,
@@ -269,7 +270,7 @@ def test_sums_are_exact_whatever_the_precision_of_the_thread(connection: Databas
     with localcontext(prec=4):
         assert fold(order, events).paid_amount == Decimal("299999999.97")
     large = OrderState(order_id=order, paid_amount=Decimal("1" + "0" * 40 + ".01"))
-    RULES_1.apply(large, events[0], datetime.now(UTC))
+    RULES.apply(large, events[0], datetime.now(UTC))
     assert large.paid_amount == Decimal("10000000000000000000000000000000100000000.00")
 
 
@@ -399,8 +400,8 @@ def test_of_many_orders_in_quarantine_those_are_tried_first_that_waited_longest(
     refresh(connection)
 
     class Lenient:
-        version = RULES_1.version
-        knows = staticmethod(RULES_1.knows)
+        version = RULES.version
+        knows = staticmethod(RULES.knows)
 
         def apply(self, *_: object) -> None:
             """All is well."""

@@ -25,8 +25,8 @@ from eventstore.kernel.recorded import FoldEvent
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import HISTORY
-from eventstore.orders.order import RULES_1, OrderState, status_of
-from tests.shipped import events_between, refresh, refresh_history, replay_bucket
+from eventstore.orders.order import OrderState, status_of
+from tests.shipped import RULES, events_between, refresh, refresh_history, replay_bucket
 from tests.shipped import promote_projection as promote
 
 Connection = psycopg.Connection[Any]
@@ -157,12 +157,12 @@ def test_each_event_of_a_long_stream_is_evolved_once(connection: Connection) -> 
     evolved: list[int] = []
 
     class Counting:
-        version = "1"
-        knows = staticmethod(RULES_1.knows)
+        version = RULES.version
+        knows = staticmethod(RULES.knows)
 
         def apply(self, state: OrderState, recorded: FoldEvent, at: datetime) -> None:
             evolved.append(recorded.version)
-            RULES_1.apply(state, recorded, at)
+            RULES.apply(state, recorded, at)
 
     stream(connection, uuid4(), range(1, 3_001))
     counted = replace(HISTORY, foldings=(Counting(),))
@@ -280,17 +280,17 @@ def test_new_rules_tell_history_anew_at_the_promotion_and_not_before(connection:
     def returned(state: OrderState) -> str:
         return "Returned" if state.cancelled_at and state.shipped_at else status_of(state)
 
-    rules_2 = replace(HISTORY, foldings=(RULES_1, replace(RULES_1, version="2", status=returned)))
+    newer = replace(HISTORY, foldings=(RULES, replace(RULES, version="newer", status=returned)))
     append_orders(connection, 3)
     refresh_history(connection)
     append_orders(connection, 2)
-    refresh(connection, rules_2)
+    refresh(connection, newer)
     for bucket in range(BUCKETS):
-        replay_bucket(connection, bucket, rules_2)
+        replay_bucket(connection, bucket, newer)
     append_orders(connection, 1)
     assert statuses(connection) == {"Cancelled": 5}
-    assert promote(connection, rules_2) is not None
-    refresh(connection, rules_2)
+    assert promote(connection, newer) is not None
+    refresh(connection, newer)
     assert statuses(connection) == {"Returned": 6}
     assert overlaps(connection) == []
 
@@ -298,13 +298,13 @@ def test_new_rules_tell_history_anew_at_the_promotion_and_not_before(connection:
 def test_a_new_event_under_edited_rules_tells_its_order_anew_and_marks_its_rows(
     connection: Connection,
 ) -> None:
-    edited = replace(HISTORY, foldings=(replace(RULES_1, version="2"),))
+    edited = replace(HISTORY, foldings=(replace(RULES, version="newer"),))
     one, other = append_orders(connection, 2)
     refresh_history(connection)
     append_json(connection, one, [event("OrderRefunded", 40, **PAID)])
     refresh(connection, edited)
     marks = connection.execute("SELECT DISTINCT order_id, fold_version FROM order_history").fetchall()
-    assert sorted(marks) == sorted([(one, "2"), (other, None)])
+    assert sorted(marks) == sorted([(one, "newer"), (other, None)])
     append_json(connection, one, [event("OrderRefunded", 50, **PAID)])
     assert refresh(connection, edited).refolded == 0
     connection.execute("UPDATE order_history SET fold_version = NULL")
@@ -334,12 +334,12 @@ def test_an_order_whose_event_cannot_be_folded_is_set_aside_until_it_can(
     assert rows_of(connection, orders[0]) == before
 
     class Lenient:
-        version = "1"
-        knows = staticmethod(RULES_1.knows)
+        version = RULES.version
+        knows = staticmethod(RULES.knows)
 
         def apply(self, state: OrderState, recorded: FoldEvent, at: datetime) -> None:
             paid = msgspec.Raw(msgspec.json.encode(PAID))
-            RULES_1.apply(state, msgspec.structs.replace(recorded, data=paid), at)
+            RULES.apply(state, msgspec.structs.replace(recorded, data=paid), at)
 
     refresh(connection, replace(HISTORY, foldings=(Lenient(),)))
     assert quarantined(connection, "order_history") == set()

@@ -13,14 +13,15 @@ from eventstore.kernel.folding import evolving
 from eventstore.kernel.recorded import FoldEvent
 from eventstore.kernel.timeline import Belief, Span, Timeline
 from eventstore.orders.events import EVENTS
-from eventstore.orders.order import RULES_1, OrderState, fold
+from eventstore.orders.order import OrderState, fold
+from tests.shipped import RULES
 
 ORDER = UUID(int=7)
 NOBODY = OrderState(order_id=ORDER)
 DATA = {"OrderShipped": b"{}", "OrderPaid": b'{"amount": "1.00", "currency": "EUR"}', "Unheard": b"{}"}
 
 # What happened, when, and how many milliseconds of recorded time after the event before it was recorded.
-evolve: Callable[[OrderState, FoldEvent], OrderState] = evolving(RULES_1)
+evolve: Callable[[OrderState, FoldEvent], OrderState] = evolving(RULES)
 facts = st.lists(
     st.tuples(st.sampled_from(sorted(DATA)), st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=9
 )

@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,8 +11,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 
+from eventstore.engine.projection import Projection
 from eventstore.log.append import append_json
+from eventstore.orders.domain import ORDERS
+from eventstore.orders.events import OrderShipped
+from eventstore.orders.order import RULES_1
 from tests.shipped import ingest, refresh, refresh_customers, refresh_daily_metrics, refresh_history
 
 Database = psycopg.Connection[Any]
@@ -119,6 +125,17 @@ def test_a_refresh_without_news_writes_nothing_and_a_rebuild_finds_the_same(conn
     assert (again.written, again.gone, again.rows) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("whose", ["orders", "daily_order_metrics"])
+def test_a_watermark_that_somebody_moves_back_counts_no_payment_twice(
+    connection: Database, whose: str
+) -> None:
+    append_json(connection, uuid4(), [created("2026-03-02"), money("OrderPaid", "2026-03-05", "10.00")])
+    before = metrics(connection)
+    connection.execute("UPDATE projections SET watermark = DEFAULT WHERE name = %s", (whose,))
+    refresh_daily_metrics(connection)
+    assert metrics(connection) == before
+
+
 def test_lifetime_value_is_what_was_paid_less_what_was_refunded_per_currency(connection: Database) -> None:
     append_json(
         connection,
@@ -140,6 +157,55 @@ def test_lifetime_value_is_what_was_paid_less_what_was_refunded_per_currency(con
         (ALICE, "EUR"): (2, Decimal("7.50"), march[1], march[4]),
         (ALICE, "USD"): (1, Decimal(0), midnight, midnight),
     }
+
+
+def test_first_and_last_order_follow_when_an_extreme_leaves(connection: Database) -> None:
+    orders = [uuid4() for _ in range(3)]
+    for day, order in enumerate(orders, start=3):
+        append_json(connection, order, [created(f"2026-03-0{day}")])
+    march = {day: datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 6)}
+    refresh(connection)
+    refresh_customers(connection)
+    assert customers(connection) == {(ALICE, "EUR"): (3, Decimal(0), march[3], march[5])}
+    append_json(connection, orders[0], [created("2026-03-02", customer=BOB)])  # late, and so it counts
+    append_json(connection, orders[2], [created("2026-03-01", currency="USD")])
+    refresh(connection)
+    refresh_customers(connection)
+    assert customers(connection) == {
+        (ALICE, "EUR"): (1, Decimal(0), march[4], march[4]),
+        (ALICE, "USD"): (1, Decimal(0), march[1], march[1]),
+        (BOB, "EUR"): (1, Decimal(0), march[2], march[2]),
+    }
+
+
+def test_payments_leave_with_their_order_into_quarantine_and_come_back_when_it_is_healed(
+    connection: Database,
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    broken = replace(ORDERS, foldings=(replace(RULES_1, rules={**RULES_1.rules, OrderShipped: fails}),))
+
+    def revenue(projection: Projection[Any] = ORDERS, *, rebuild: bool = False) -> dict[str, Decimal]:
+        refresh(connection, projection)
+        refresh_daily_metrics(connection, rebuild=rebuild)
+        rows = connection.execute("SELECT day::text, revenue FROM daily_order_metrics WHERE revenue <> 0")
+        return dict(rows.fetchall())
+
+    order = uuid4()
+    append_json(connection, uuid4(), [money("OrderPaid", "2026-03-05", "1.00")])
+    append_json(connection, order, [money("OrderPaid", "2026-03-03", "2.00")])
+    append_json(connection, order, [money("OrderPaid", "2026-03-05", "10.00")])
+    assert revenue() == {"2026-03-03": Decimal("2.00"), "2026-03-05": Decimal("11.00")}
+    append_json(
+        connection, order, [bare("OrderShipped", "2026-03-04"), money("OrderPaid", "2026-03-05", "30.00")]
+    )
+    held = {"2026-03-03": Decimal("2.00"), "2026-03-05": Decimal("1.00")}
+    assert revenue(broken) == held
+    assert revenue(broken, rebuild=True) == held
+    append_json(connection, order, [money("OrderPaid", "2026-03-03", "4.00")])  # before the one that fails
+    assert revenue(broken) == held | {"2026-03-03": Decimal("6.00")}
+    assert revenue() == {"2026-03-03": Decimal("6.00"), "2026-03-05": Decimal("41.00")}
 
 
 def test_customers_as_of_a_day_are_those_at_its_end(connection: Database) -> None:

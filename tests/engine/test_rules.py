@@ -21,8 +21,8 @@ from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import ORDERS
 from eventstore.orders.events import EVENTS, OrderShipped
-from eventstore.orders.order import RULES_1, OrderState, status_of
-from tests.shipped import current, preview, read, refresh, replay_bucket, set_promotion_policy
+from eventstore.orders.order import OrderState, status_of
+from tests.shipped import RULES, current, preview, read, refresh, replay_bucket, set_promotion_policy
 from tests.shipped import promote_projection as promote
 
 Connection = psycopg.Connection[Any]
@@ -35,9 +35,9 @@ def returned_status(state: OrderState) -> str:
     return status_of(state)
 
 
-RULES_2 = replace(RULES_1, version="2", status=returned_status)
-BOTH = replace(ORDERS, foldings=(RULES_1, RULES_2))  # the old rules are still in the code
-ONLY_NEW = replace(ORDERS, foldings=(RULES_2,))  # they were edited in place
+NEWER = replace(RULES, version="newer", status=returned_status)
+BOTH = replace(ORDERS, foldings=(RULES, NEWER))  # the old rules are still in the code
+ONLY_NEW = replace(ORDERS, foldings=(NEWER,))  # they were edited in place
 
 
 def event(kind: str, at: int = 1_000, **data: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_the_preview_lists_exactly_the_orders_that_the_new_rule_changes(connecti
         (pair.before, pair.after) == ({"status": "Cancelled"}, {"status": "Returned"})
         for pair in found.sample
     )
-    assert (found.live_version, found.candidate_version) == ("1", "2")
+    assert (found.live_version, found.candidate_version) == (RULES.version, "newer")
     report = as_markdown(found)
     assert "| status | 30 |" in report
     assert f"| {found.sample[0].order_id} | status: Cancelled | status: Returned |" in report
@@ -143,7 +143,7 @@ def test_where_the_old_rules_are_gone_no_row_mixes_two_and_each_says_whose_it_is
     append_json(connection, touched, [event("OrderDelivered", at=3_000)])
     refresh(connection, ONLY_NEW)
     rows = connection.execute("SELECT order_id, status, fold_version FROM orders").fetchall()
-    assert set(rows) == {(touched, "Returned", "2"), (untouched, "Cancelled", None)}
+    assert set(rows) == {(touched, "Returned", "newer"), (untouched, "Cancelled", None)}
     append_json(connection, touched, [event("OrderDelivered", at=4_000)])
     assert refresh(connection, ONLY_NEW).refolded == 0  # it is the new rules' row already
     replay(connection, ONLY_NEW)
@@ -157,9 +157,9 @@ def test_rolling_back_replays_the_rules_before(connection: Connection) -> None:
     replay(connection, BOTH)
     promote(connection, BOTH)
     assert statuses(connection) == {"Returned": 4}
-    replay(connection, BOTH, folding=RULES_1, held=True)
+    replay(connection, BOTH, folding=RULES, held=True)
     assert promote(connection, BOTH, by_hand=True) is None  # a candidate of older rules
-    assert promote(connection, BOTH, by_hand=True, folding=RULES_1) is not None
+    assert promote(connection, BOTH, by_hand=True, folding=RULES) is not None
     append_orders(connection, 1, SHIPPED, CANCELLED)
     refresh(connection, BOTH)
     assert statuses(connection) == {"Cancelled": 5}
@@ -238,7 +238,7 @@ def test_orders_with_an_event_of_an_unknown_type_are_folded_again_once_it_is_kno
     row = "SELECT status, version, unknown_events, refunded_at IS NULL FROM orders WHERE order_id = %s"
     assert connection.execute(row, (order,)).fetchone() == ("Shipped", 3, ["OrderReturned"], True)
     events = Codec([*EVENTS.types.values(), OrderReturned])
-    rules = replace(RULES_1, rules={**RULES_1.rules, OrderReturned: _returned}, events=events)
+    rules = replace(RULES, rules={**RULES.rules, OrderReturned: _returned}, events=events)
     learned = replace(ORDERS, foldings=(rules,), events=events)
     assert refresh(connection, learned).refolded == 1
     assert connection.execute(row, (order,)).fetchone() == ("Shipped", 3, [], False)
@@ -249,7 +249,7 @@ def _fails(_state: OrderState, _event: OrderShipped, _at: datetime) -> None:
     raise ZeroDivisionError("poison")
 
 
-POISONED = replace(ORDERS, foldings=(replace(RULES_1, rules=dict(RULES_1.rules) | {OrderShipped: _fails}),))
+POISONED = replace(ORDERS, foldings=(replace(RULES, rules=dict(RULES.rules) | {OrderShipped: _fails}),))
 
 
 def test_a_poison_event_stops_only_its_order_and_a_fix_makes_it_whole(connection: Connection) -> None:
@@ -281,7 +281,7 @@ def test_after_a_replay_poisoned_orders_show_what_comes_before_the_poison(connec
     poisoned = append_orders(connection, 2, PAID, SHIPPED)
     append_orders(connection, 3, PAID)
     refresh(connection)
-    newer = replace(POISONED, foldings=(replace(POISONED.current, version="2"),))  # type: ignore[type-var]
+    newer = replace(POISONED, foldings=(replace(POISONED.current, version="newer"),))  # type: ignore[type-var]
     replay(connection, newer)
     found = preview(connection, newer)
     assert found is not None

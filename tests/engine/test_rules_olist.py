@@ -13,9 +13,9 @@ import psycopg
 from eventstore.engine.projection import BUCKETS
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import ORDERS
-from eventstore.orders.order import RULES_1, OrderState, status_of
+from eventstore.orders.order import OrderState, status_of
 from tests.killing import kill_when_it_waits_for_a_lock, until
-from tests.shipped import ingest, preview, refresh, replay_bucket
+from tests.shipped import RULES, ingest, preview, refresh, replay_bucket
 from tests.shipped import promote_projection as promote
 
 
@@ -25,7 +25,7 @@ def returned_status(state: OrderState) -> str:
     return status_of(state)
 
 
-RETURNS = replace(ORDERS, foldings=(RULES_1, replace(RULES_1, version="2", status=returned_status)))
+RETURNS = replace(ORDERS, foldings=(RULES, replace(RULES, version="newer", status=returned_status)))
 PROMOTION = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})

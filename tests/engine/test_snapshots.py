@@ -20,8 +20,9 @@ from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import ORDERS
 from eventstore.orders.events import OrderShipped
-from eventstore.orders.order import RULES_1, OrderState, Rules
+from eventstore.orders.order import OrderState, Rules
 from tests.shipped import (
+    RULES,
     build_snapshots,
     refresh,
     refresh_customers,
@@ -186,7 +187,7 @@ def test_the_days_must_come_in_order(connection: Database) -> None:
 class CountingRules:
     """Rules that count the events they fold; those of ``poison`` they fail on."""
 
-    def __init__(self, rules: Rules = RULES_1) -> None:
+    def __init__(self, rules: Rules = RULES) -> None:
         self._rules = rules
         self.version = rules.version
         self.knows = rules.knows
@@ -322,14 +323,15 @@ def test_promoted_rules_make_every_snapshot_stale_and_no_answer_mixes_rules(
     def always_odd(_: OrderState) -> str:
         return "Odd"
 
-    orders = replace(ORDERS, foldings=(RULES_1, replace(RULES_1, version="2", status=always_odd)))
+    orders = replace(ORDERS, foldings=(RULES, replace(RULES, version="newer", status=always_odd)))
     monkeypatch.setattr("tests.shipped.ORDERS", orders)
     order = uuid4()
     append_json(connection, order, [paid(MONDAY)] * CHECKPOINT_EVERY + [paid(TUESDAY)])
     refresh(connection, orders)
-    assert connection.execute("UPDATE projections SET fold_version = '1' RETURNING name").fetchall() == [
-        ("orders",)
-    ]
+    registered = connection.execute(
+        "UPDATE projections SET fold_version = %s RETURNING name", (RULES.version,)
+    ).fetchall()
+    assert registered == [("orders",)]
     build_snapshots(connection, MONDAY, WEDNESDAY)
     assert stale_days(connection) == []
     for bucket in range(BUCKETS):
@@ -344,7 +346,9 @@ def test_promoted_rules_make_every_snapshot_stale_and_no_answer_mixes_rules(
     assert stale_days(connection) == []
     assert snapshot(connection, MONDAY, order) == ("Odd", Decimal("100.00"), 100)
     assert snapshot(connection, TUESDAY, order) == ("Odd", Decimal("101.00"), 101)
-    assert connection.execute("SELECT DISTINCT fold_version FROM order_checkpoints").fetchall() == [("2",)]
+    assert connection.execute("SELECT DISTINCT fold_version FROM order_checkpoints").fetchall() == [
+        ("newer",)
+    ]
 
 
 def test_an_event_that_the_rules_fail_on_stops_only_its_order(
@@ -371,11 +375,25 @@ def test_an_event_that_the_rules_fail_on_stops_only_its_order(
     assert connection.execute("SELECT count(*) FROM quarantine").fetchone() == (0,)
 
 
+def test_an_order_stays_in_quarantine_when_a_day_before_the_event_that_fails_is_built_again(
+    connection: Database, rules: CountingRules
+) -> None:
+    order = uuid4()
+    rules.poison = {"OrderShipped"}
+    append_json(connection, order, [paid(MONDAY), shipped(TUESDAY)])
+    build_snapshots(connection, MONDAY, TUESDAY)
+    build_snapshots(connection, MONDAY, MONDAY)
+    assert connection.execute("SELECT order_id FROM quarantine").fetchall() == [(order,)]
+    rules.poison = set()
+    refresh_stale(connection)
+    assert snapshot(connection, TUESDAY, order) == ("Shipped", Decimal("1.00"), 2)
+
+
 def test_events_of_a_type_that_is_learned_later_are_folded_into_the_snapshots(
     connection: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ignorant = replace(
-        RULES_1, rules={kind: rule for kind, rule in RULES_1.rules.items() if kind is not OrderShipped}
+        RULES, rules={kind: rule for kind, rule in RULES.rules.items() if kind is not OrderShipped}
     )
     monkeypatch.setattr("tests.shipped.ORDERS", replace(ORDERS, foldings=(ignorant,)))
     order = uuid4()
@@ -389,6 +407,22 @@ def test_events_of_a_type_that_is_learned_later_are_folded_into_the_snapshots(
     refresh_stale(connection)
     assert snapshot(connection, MONDAY, order) == ("Shipped", Decimal("1.00"), 2)
     assert snapshot(connection, TUESDAY, order) == ("Shipped", Decimal("2.00"), 3)
+
+
+def test_events_of_a_type_that_is_learned_later_are_folded_into_the_checkpoints(
+    connection: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignorant = replace(
+        RULES, rules={kind: rule for kind, rule in RULES.rules.items() if kind is not OrderShipped}
+    )
+    monkeypatch.setattr("tests.shipped.ORDERS", replace(ORDERS, foldings=(ignorant,)))
+    append_json(connection, uuid4(), [shipped(MONDAY), *[paid(MONDAY)] * CHECKPOINT_EVERY])
+    refresh_stale(connection)
+    kept = "SELECT status, unknown_events FROM order_checkpoints"
+    assert connection.execute(kept).fetchall() == [("Paid", ["OrderShipped"])]
+    monkeypatch.setattr("tests.shipped.ORDERS", ORDERS)
+    refresh_stale(connection)
+    assert connection.execute(kept).fetchall() == [("Shipped", [])]
 
 
 def test_a_version_that_the_order_does_not_have_is_refused(connection: Database) -> None:

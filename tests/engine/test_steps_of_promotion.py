@@ -25,9 +25,9 @@ from eventstore.orders.domain import (
     ORDERS,
 )
 from eventstore.orders.events import OrderShipped
-from eventstore.orders.order import RULES_1, OrderState
+from eventstore.orders.order import OrderState
 from tests.engine.standing import before_call, begin, differences
-from tests.shipped import preview, refresh, replay_bucket
+from tests.shipped import RULES, preview, refresh, replay_bucket
 from tests.shipped import promote_projection as promote
 
 Connection = psycopg.Connection[Any]
@@ -81,7 +81,7 @@ def _fails(_state: OrderState, _event: OrderShipped, _at: datetime) -> None:
     raise ZeroDivisionError
 
 
-POISONED = replace(ORDERS, foldings=(replace(RULES_1, rules=dict(RULES_1.rules) | {OrderShipped: _fails}),))
+POISONED = replace(ORDERS, foldings=(replace(RULES, rules=dict(RULES.rules) | {OrderShipped: _fails}),))
 
 
 # A bucket
@@ -333,9 +333,9 @@ def test_a_refresh_waits_for_a_promotion_that_is_under_way(
 
 def test_after_a_promotion_the_quarantine_is_that_of_the_promoted_rules(connection: Connection) -> None:
     """What the live rules failed on is no more, what the promoted ones fail on is."""
-    newer = replace(POISONED, foldings=(replace(POISONED.current, version="2"),))  # type: ignore[type-var]
+    newer = replace(POISONED, foldings=(replace(POISONED.current, version="newer"),))  # type: ignore[type-var]
     shipped = append_orders(connection, 1, paid(), SHIPPED)
-    connection.execute("INSERT INTO projections (name, fold_version) VALUES ('orders', '2')")
+    connection.execute("INSERT INTO projections (name, fold_version) VALUES ('orders', 'newer')")
     refresh(connection, newer)
     assert quarantined(connection, "orders") == set(shipped)
     replay(connection)

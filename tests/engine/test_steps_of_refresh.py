@@ -22,10 +22,10 @@ from eventstore.orders.domain import (
     ORDERS,
 )
 from eventstore.orders.events import OrderPaid, OrderShipped
-from eventstore.orders.order import RULES_1, OrderState
+from eventstore.orders.order import OrderState
 from tests.engine.standing import before_call, begin, differences
 from tests.log.pausing import is_blocked, set_clock, until
-from tests.shipped import current, refresh, refresh_daily_metrics
+from tests.shipped import RULES, current, refresh, refresh_daily_metrics
 
 Connection = psycopg.Connection[Any]
 
@@ -70,8 +70,8 @@ def _paid_twice(state: OrderState, event: OrderPaid, _at: datetime) -> None:
     state.paid_amount += 2 * event.amount
 
 
-DOUBLED = replace(RULES_1, version="2", rules=dict(RULES_1.rules) | {OrderPaid: _paid_twice})
-POISONED = replace(ORDERS, foldings=(replace(RULES_1, rules=dict(RULES_1.rules) | {OrderShipped: _fails}),))
+DOUBLED = replace(RULES, version="newer", rules=dict(RULES.rules) | {OrderPaid: _paid_twice})
+POISONED = replace(ORDERS, foldings=(replace(RULES, rules=dict(RULES.rules) | {OrderShipped: _fails}),))
 
 
 @pytest.mark.parametrize(("table", "event"), [("orders", "INSERT"), ("projections", "UPDATE OF watermark")])
@@ -267,7 +267,7 @@ def test_an_order_whose_rules_are_gone_is_folded_again_as_a_whole_by_those_that_
     append_json(connection, order, [paid(2_000)])
     refresh(connection, replace(projection, foldings=(DOUBLED,)))
     rows = connection.execute(
-        f"SELECT max(paid_amount)::text, max(version) FROM {projection.name} WHERE fold_version = '2'"
+        f"SELECT max(paid_amount)::text, max(version) FROM {projection.name} WHERE fold_version = 'newer'"
     )
     assert rows.fetchall() == [("4.00", 2)]
 

@@ -52,3 +52,13 @@ def test_a_path_that_is_not_there_is_said_before_anything_is_read(
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"error: {tmp_path}/missing\\n.ndjson: no such file or folder\n"
     assert connection.execute("SELECT count(*) FROM order_events").fetchone() == (0,)
+
+
+def test_rejects_in_a_pipe_are_shown_whole_however_long_the_lines_are(cli: Cli, tmp_path: Path) -> None:
+    long = "x" * 150
+    (tmp_path / "a.ndjson").write_text(f"{long}\n{line()}\n")
+    cli("ingest", tmp_path)
+    listed = cli("rejects").out.splitlines()
+    assert listed[0].split() == ["file", "line", "reason", "detail", "raw"]
+    assert listed[1].endswith(long)
+    assert listed[2].split() == ["waiting", "1"]

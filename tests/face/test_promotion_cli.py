@@ -10,9 +10,10 @@ import psycopg
 import pytest
 
 from eventstore.face.cli import projecting
+from eventstore.kernel.folding import Folding
 from eventstore.orders.domain import DOMAIN, HISTORY, ORDERS
-from eventstore.orders.order import RULES_1, OrderState, status_of
-from tests.shipped import build_snapshots
+from eventstore.orders.order import OrderState, status_of
+from tests.shipped import RULES, build_snapshots
 
 Cli = Callable[..., Any]
 
@@ -22,15 +23,20 @@ def returned_status(state: OrderState) -> str:
 
 
 @pytest.fixture
-def new_rules(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it to install the release in which an order cancelled after it was shipped counts as returned."""
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``install(*foldings)``: the release that knows these rules, the current ones last."""
 
-    def install() -> None:
-        both = replace(ORDERS, foldings=(RULES_1, replace(RULES_1, version="2", status=returned_status)))
-        history = replace(HISTORY, foldings=both.foldings)
-        monkeypatch.setattr(projecting, "DOMAIN", replace(DOMAIN, states=both, history=history))
+    def install(*foldings: Folding) -> None:
+        states, history = replace(ORDERS, foldings=foldings), replace(HISTORY, foldings=foldings)
+        monkeypatch.setattr(projecting, "DOMAIN", replace(DOMAIN, states=states, history=history))
 
     return install
+
+
+@pytest.fixture
+def new_rules(install: Callable[..., None]) -> Callable[[], None]:
+    """Call it to install the release in which an order cancelled after it was shipped counts as returned."""
+    return lambda: install(RULES, replace(RULES, version="newer", status=returned_status))
 
 
 def statuses(connection: psycopg.Connection[Any]) -> dict[str, int]:
@@ -53,7 +59,7 @@ def test_a_new_rule_is_previewed_promoted_and_rolled_back(
     new_rules()
     shown = cli("replay", "--preview", "--sample", "2")
     assert shown.code == 0
-    assert "1 -> 2" in shown.out
+    assert f"{RULES.version} -> newer" in shown.out
     assert shown.out.count("status Returned") == 2 * len(("orders", "order_history"))
     assert "`eventstore promote`" in shown.out
     found = cli("replay", "--preview", "--json").json
@@ -61,10 +67,10 @@ def test_a_new_rule_is_previewed_promoted_and_rolled_back(
     assert found["projections"]["order_history"]["columns"] == {"status": 3}
     assert statuses(connection) == {"Cancelled": 3, "Shipped": 1}
     promoted = cli("promote", "--json").json
-    assert [promoted[what] for what in ("added", "changed", "gone", "fold_version")] == [0, 3, 0, "2"]
+    assert [promoted[what] for what in ("added", "changed", "gone", "fold_version")] == [0, 3, 0, "newer"]
     assert statuses(connection) == as_of_now(connection) == {"Returned": 3, "Shipped": 1}
     back = cli("rollback", "--json").json
-    assert (back["rules"], back["changed"]) == ("1", 3)
+    assert (back["rules"], back["changed"]) == (RULES.version, 3)
     assert statuses(connection) == as_of_now(connection) == {"Cancelled": 3, "Shipped": 1}
 
 
@@ -81,7 +87,7 @@ def test_a_replay_changes_all_that_fold_by_these_rules_and_what_is_made_from_the
     assert (done["changed"], done["projections"]["order_history"]["changed"]) == (1, 1)
     assert statuses(connection) == as_of_now(connection) == {"Returned": 1}
     assert connection.execute("SELECT status FROM order_snapshots").fetchall() == [("Returned",)]
-    assert connection.execute("SELECT DISTINCT fold_version FROM projections").fetchall() == [("2",)]
+    assert connection.execute("SELECT DISTINCT fold_version FROM projections").fetchall() == [("newer",)]
 
 
 def test_one_table_alone_is_changed_by_name_and_the_others_say_so(
@@ -95,7 +101,7 @@ def test_one_table_alone_is_changed_by_name_and_the_others_say_so(
     assert cli("replay", "--only", "orders", "--preview").code == 0
     refused = cli("promote")
     assert refused.code == 1
-    assert "of order_history 0 of 16 buckets stand by rules 2" in refused.err
+    assert "of order_history 0 of 16 buckets stand by rules newer" in refused.err
     assert "`eventstore promote --only orders`" in refused.err
     assert statuses(connection) == {"Cancelled": 1}
     assert "projections" not in cli("promote", "--only", "orders", "--json").json
@@ -130,7 +136,10 @@ def test_the_history_of_the_orders_is_previewed_and_promoted_like_the_orders(
     assert rows == [("Returned",), ("Shipped",)]
 
 
-def test_what_cannot_be_promoted_or_rolled_back_says_what_to_do(cli: Cli) -> None:
+def test_what_cannot_be_promoted_or_rolled_back_says_what_to_do(
+    cli: Cli, install: Callable[..., None]
+) -> None:
+    install(RULES)
     cli("append", uuid4(), "OrderShipped", "{}")
     nothing = cli("promote")
     assert nothing.code == 1

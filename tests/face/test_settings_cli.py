@@ -67,6 +67,13 @@ def test_facts_of_the_machine_come_from_the_environment_the_file_or_nowhere(
     assert listed(cli)["database_url"][1] == "DATABASE_URL_FILE"
 
 
+def test_of_a_secret_it_is_said_whether_it_is_given(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listed(cli)["EVENTSTORE_SEAL_KEY"] == ("none", "default")
+    monkeypatch.setenv("EVENTSTORE_SEAL_KEY", "hush")
+    assert listed(cli)["EVENTSTORE_SEAL_KEY"] == ("given", "EVENTSTORE_SEAL_KEY")
+    assert "hush" not in cli("settings").out
+
+
 def test_no_password_is_listed(cli: Cli, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", f"{database_url}{'&' if '?' in database_url else '?'}password=hush")
     for arguments in ((), ("--json",)):

@@ -52,7 +52,7 @@ def test_a_file_that_came_again_with_other_content_waits_again(
     assert files_waiting(connection, tmp_path) == [path]
 
 
-@pytest.mark.parametrize("name", [".a.ndjson", "a.ndjson.tmp", ".a.ndjson.tmp", "a.csv", "a.gz", "ndjson"])
+@pytest.mark.parametrize("name", [".a.ndjson", "a.ndjson.tmp", ".a.ndjson.tmp", "a.other", "a.gz", "ndjson"])
 def test_files_under_other_names_do_not_wait(
     connection: Connection, drop: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:

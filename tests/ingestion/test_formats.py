@@ -33,6 +33,7 @@ from eventstore.orders.domain import DOMAIN
 from pipelines import assets, checks, sensors
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
+from tests.log.pausing import until
 
 Connection = psycopg.Connection[Any]
 Drop = Callable[..., Path]
@@ -261,6 +262,21 @@ def test_a_reject_of_a_format_that_is_not_known_any_more_waits_until_it_is(
     assert counts(again(connection)) == (1, 1, 0, 0)
 
 
+def test_a_reject_that_its_format_fails_on_stops_no_other(connection: Connection, drop: Drop) -> None:
+    class Failing(Readings):
+        def propose(self, record: Line) -> Proposed:
+            raise KeyError("no\0column")
+
+    meter = uuid4()
+    ingest(connection, drop("a.csv", HEADER, row(1, meter, "MeterReset")), codec=OLD)
+    ingest(connection, drop("b.ndjson", cloud_event(2, meter, "MeterReset")), codec=OLD)
+    assert counts(again(connection, (CLOUD_EVENTS, Failing()))) == (2, 1, 0, 1)
+    [reject] = list_rejects(connection)
+    assert (reject.format, reject.reason) == ("readings", "format_failed")
+    assert reject.detail.startswith("readings: KeyError: ")
+    assert counts(again(connection)) == (1, 1, 0, 0)
+
+
 def test_a_file_that_another_format_claims_now_has_rejects_of_that_format(
     connection: Connection, drop: Drop
 ) -> None:
@@ -361,6 +377,15 @@ def test_two_formats_that_claim_the_same_are_told_of() -> None:
         by_name([Readings(), Readings()])
 
 
+@pytest.mark.parametrize("suffix", ["", "csv", ".CSV"])
+def test_an_ending_that_no_name_would_match_is_told_of(suffix: str) -> None:
+    class Silent(Readings):
+        suffixes = (suffix,)
+
+    with pytest.raises(ValueError, match=r"readings: .* is no ending in small letters"):
+        by_suffix([Silent()])
+
+
 def test_help_says_which_files_there_are() -> None:
     assert in_words(FORMATS).endswith("tables of meter readings (.csv, .readings.txt)")
     [command] = [each for each in app.registered_commands if each.callback is ingesting.ingest]
@@ -408,7 +433,11 @@ def test_the_check_names_files_of_each_format_that_nobody_takes(
     meters: Callable[[], object], drop: Drop, database_url: str, connection: Connection
 ) -> None:
     change_setting(connection, "max_file_wait", "1 second")
-    drop("a.csv", HEADER)  # long ago
-    found = checks.files_left(EventStore(url=database_url))
-    assert isinstance(found, dg.AssetCheckResult)
-    assert found.metadata["files"].value == ["a.csv"]
+    drop("a.csv", HEADER)
+
+    def left() -> Any:
+        found = checks.files_left(EventStore(url=database_url))
+        assert isinstance(found, dg.AssetCheckResult)
+        return found.metadata["files"].value
+
+    until(lambda: left() == ["a.csv"])

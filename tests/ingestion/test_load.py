@@ -307,7 +307,7 @@ def test_an_event_without_a_time_is_stamped_and_never_before_the_last_one_of_its
 def test_folders_stand_for_their_files_and_hidden_or_other_files_are_left_alone(
     connection: Connection, event: Make, tmp_path: Path
 ) -> None:
-    for name in ("b.ndjson", "a.jsonl.gz", ".c.ndjson", "d.ndjson.tmp", "e.csv", "F.NDJSON"):
+    for name in ("b.ndjson", "a.jsonl.gz", ".c.ndjson", "d.ndjson.tmp", "e.other", "F.NDJSON"):
         (tmp_path / name).write_bytes(event())
     (tmp_path / "folder.ndjson").mkdir()
     done = ingest(connection, [tmp_path, tmp_path / "b.ndjson"])
@@ -318,13 +318,13 @@ def test_folders_stand_for_their_files_and_hidden_or_other_files_are_left_alone(
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("missing.ndjson", "no such file or folder"), ("orders.csv", "must end with one of .ndjson, .jsonl")],
+    [("missing.ndjson", "no such file or folder"), ("orders.other", "must end with one of .ndjson, .jsonl")],
 )
 def test_a_path_that_cannot_be_ingested_is_named_before_anything_is_read(
     connection: Connection, event: Make, tmp_path: Path, name: str, says: str
 ) -> None:
     (tmp_path / "good.ndjson").write_bytes(event())
-    (tmp_path / "orders.csv").write_bytes(event())
+    (tmp_path / "orders.other").write_bytes(event())
     with pytest.raises(InputFileError, match=says) as raised:
         ingest(connection, [tmp_path / "good.ndjson", tmp_path / name])
     assert name in str(raised.value)

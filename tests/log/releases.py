@@ -15,7 +15,7 @@ from eventstore.log.schema import functions, migrate
 from eventstore.orders.domain import DOMAIN
 
 _RECORDED = Path(__file__).parent / "released"
-_SUMS = _RECORDED / "SHA256SUMS"
+_SUMS = "SHA256SUMS"
 _LIVING = "eventstore"
 _FROZEN = "eventstore.log.schema.frozen"
 
@@ -54,9 +54,9 @@ def living_imports(schema: Path = migrate.SCHEMA) -> list[str]:
     ]
 
 
-def give_functions(connection: psycopg.Connection[Any], revision: str) -> bool:
+def give_functions(connection: psycopg.Connection[Any], revision: str, recorded: Path = _RECORDED) -> bool:
     """Bring a database of this revision to the functions of its release; False where there was none."""
-    file = _RECORDED / f"functions_{revision}.sql"
+    file = recorded / f"functions_{revision}.sql"
     if not file.exists():
         return False
     (columns,) = connection.execute(
@@ -68,20 +68,21 @@ def give_functions(connection: psycopg.Connection[Any], revision: str) -> bool:
     return True
 
 
-def record() -> None:
+def record(recorded: Path = _RECORDED) -> None:
     """Record all revisions and functions that there are as released."""
     schema, domain = migrate.SCHEMA, DOMAIN.functions
     assert domain is not None
     files = ["frozen.py", *(file for each in migrate.revisions() for file in _files_of(schema, each))]
-    _SUMS.write_text("".join(f"{_digest(schema / file)}  {file}\n" for file in files))
+    (recorded / _SUMS).write_text("".join(f"{_digest(schema / file)}  {file}\n" for file in files))
     created = [*functions.of_the_log(), *functions.of_a_domain(domain)]
     bodies = [file.read_text(encoding="utf-8") for file in created]
-    (_RECORDED / f"functions_{migrate.revisions()[-1]}.sql").write_text("\n".join(bodies), encoding="utf-8")
+    file = recorded / f"functions_{migrate.revisions()[-1]}.sql"
+    file.write_text("\n".join(bodies), encoding="utf-8")
 
 
 def _recorded() -> dict[str, str]:
     """Digests by file, as ``sha256sum`` writes them."""
-    lines = _SUMS.read_text().splitlines()
+    lines = (_RECORDED / _SUMS).read_text().splitlines()
     return {file: digest for digest, _, file in (line.partition("  ") for line in lines)}
 
 
@@ -103,7 +104,6 @@ def _imports(source: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    changes = changed() + living_imports() if _SUMS.exists() else []
-    if changes:
+    if changes := changed() + living_imports():
         raise SystemExit("\n".join(changes))
     record()

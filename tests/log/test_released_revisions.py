@@ -1,12 +1,17 @@
 """What was released stays as it is: databases everywhere were made by it."""
 
 import shutil
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from eventstore.log.schema import migrate
 from tests.log import releases
+from tests.log.schema_objects import objects
 
 
 @pytest.fixture
@@ -26,6 +31,24 @@ def test_released_revisions_import_nothing_that_may_change() -> None:
 def test_what_is_released_comes_before_what_is_not() -> None:
     revisions = migrate.revisions()
     assert revisions[: len(releases.released())] == releases.released()
+
+
+def test_what_a_release_records_are_the_digests_and_functions_that_a_database_gets(
+    tmp_path: Path, new_database: Callable[..., str], connection: psycopg.Connection[Any]
+) -> None:
+    releases.record(tmp_path)
+    sums = dict(line.split("  ")[::-1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines())
+    assert {file.relative_to(migrate.SCHEMA).as_posix() for file in migrate.SCHEMA.glob("sql/*/*")} < set(
+        sums
+    )
+    for file, digest in sums.items():
+        assert sha256((migrate.SCHEMA / file).read_bytes()).hexdigest() == digest
+    newest = migrate.revisions()[-1]
+    url = new_database(migrated=False)
+    migrate.upgrade(url, newest)
+    with psycopg.connect(url) as released:
+        assert releases.give_functions(released, newest, tmp_path)
+        assert objects(released) == objects(connection)
 
 
 def test_a_changed_file_is_noticed(schema: Path) -> None:

@@ -52,3 +52,63 @@ def test_the_metrics_job_brings_customers_and_daily_metrics_up_to_orders(
         "SELECT day::text, created, paid, revenue::text FROM daily_order_metrics ORDER BY day"
     ).fetchall()
     assert days == [("2026-03-01", 1, 0, "0.00"), ("2026-03-02", 0, 1, "12.50")]
+
+
+def test_a_derived_table_is_computed_anew_on_demand(
+    connection: psycopg.Connection[Any], run_job: Run, materialize: Run
+) -> None:
+    append_json(connection, uuid4(), [event("OrderShipped", DAY_1)])
+    assert run_job("refresh_orders").success
+    assert run_job("refresh_metrics").success
+    connection.execute("SET eventstore.refreshing = 'on'")  # as if it were its refresh
+    connection.execute("UPDATE daily_order_metrics SET shipped = -1")
+    result = run_job("refresh_metrics")
+    assert [check.passed for check in result.get_asset_check_evaluations()] == [False]
+    anew = {"ops": {"daily_order_metrics": {"config": {"rebuild": True}}}}
+    result = materialize("daily_order_metrics", run_config=anew)
+    assert [check.passed for check in result.get_asset_check_evaluations()] == [True]
+    assert connection.execute("SELECT shipped FROM daily_order_metrics").fetchall() == [(1,)]
+
+
+def test_orders_are_counted_by_status_and_by_what_is_odd(
+    connection: psycopg.Connection[Any], run_job: Run
+) -> None:
+    for _ in range(3):
+        append_json(connection, uuid4(), [event("OrderShipped", DAY_1)])
+    append_json(connection, uuid4(), [event("OrderTeleported", DAY_1)])
+    checks = {one.check_name: one for one in run_job("refresh_orders").get_asset_check_evaluations()}
+    assert checks["anomalies"].metadata["odd_orders"].value == 3
+    assert checks["anomalies"].description == "3 of 4 orders are odd."
+    assert not checks["anomalies"].passed
+    assert not checks["unknown_events"].passed
+
+
+def test_the_proofs_of_a_night_are_shown_on_the_page_of_the_log(
+    connection: psycopg.Connection[Any], run_job: Run
+) -> None:
+    append_json(connection, uuid4(), [event("OrderShipped", DAY_1)])
+    assert run_job("refresh_orders").success
+    assert run_job("integrity").success
+    assert run_job("check_history").success
+    check = proofs(run_job)
+    assert check.passed
+    table: Any = check.metadata["proofs"]
+    assert {record.data["proof"]: record.data["all_proven"] != "not yet" for record in table.records} == {
+        "orders": True,
+        "order_history": True,
+        "order_history_overlaps": True,
+    }
+    connection.execute("UPDATE orders SET status = 'Wrong'")
+    assert not run_job("integrity", raise_on_error=False).success
+    assert not proofs(run_job).passed
+    connection.execute("UPDATE orders SET status = 'Shipped'")
+    assert run_job("integrity_of_everything").success
+    assert proofs(run_job).passed
+    assert run_job("integrity_by_replay").success
+
+
+def proofs(run_job: Run) -> dg.AssetCheckEvaluation:
+    [found] = [
+        one for one in run_job("refresh_orders").get_asset_check_evaluations() if one.check_name == "proofs"
+    ]
+    return found

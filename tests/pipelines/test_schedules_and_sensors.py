@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
 
 from eventstore.ingestion import landing
+from pipelines import freshness
 from pipelines.resources import EventStore
 from pipelines.schedules import orders_every_minute
 from pipelines.sensors import landing_files
@@ -20,24 +23,16 @@ Line = Callable[..., str]
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
+def tick(database_url: str, instance: dg.DagsterInstance) -> Callable[[], Any]:
+    """What the minute's schedule answers now."""
+    resources = {"store": EventStore(url=database_url)}
+    return lambda: orders_every_minute(dg.build_schedule_context(instance=instance, resources=resources))
 
 
 @pytest.fixture
-def tick(database_url: str) -> Callable[[], Any]:
-    """What the minute's schedule answers now."""
-
-    def answer() -> Any:
-        resources = {"store": EventStore(url=database_url)}
-        with (
-            dg.instance_for_test() as instance,
-            dg.build_schedule_context(instance, resources=resources) as context,
-        ):
-            return orders_every_minute(context)
-
-    return answer
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        yield instance
 
 
 @pytest.fixture
@@ -68,8 +63,13 @@ def run_of(instance: dg.DagsterInstance, defs: dg.Definitions) -> Callable[..., 
 
 
 def test_the_schedule_skips_with_a_reason_while_there_is_no_news(
-    tick: Callable[[], Any], run_job: Run, drop: Callable[..., Path], event_line: Line
+    tick: Callable[[], Any],
+    run_job: Run,
+    drop: Callable[..., Path],
+    event_line: Line,
+    instance: dg.DagsterInstance,
 ) -> None:
+    run_job("refresh_orders", instance=instance)
     assert isinstance(tick(), dg.SkipReason)
     drop("a.ndjson", event_line("OrderCreated"))
     run_job("ingest")
@@ -86,15 +86,54 @@ def test_the_schedule_runs_for_a_finished_replay_although_there_is_no_new_event(
     replay: Callable[..., None],
     drop: Callable[..., Path],
     event_line: Line,
+    instance: dg.DagsterInstance,
 ) -> None:
     drop("a.ndjson", event_line("OrderCreated"))
     run_job("ingest_and_refresh")
+    run_job("refresh_orders", instance=instance)
     replay("00", "14")
     assert isinstance(tick(), dg.SkipReason)
     replay("15", "15")
     assert isinstance(tick(), dg.RunRequest)
     run_job("refresh_orders")
     assert isinstance(tick(), dg.SkipReason)
+
+
+def test_a_quiet_table_proves_its_life_once_in_a_while_and_a_run_that_fails_is_not_piled_up(
+    tick: Callable[[], Any],
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert isinstance(tick(), dg.RunRequest)
+    job = defs.resolve_job_def("refresh_orders")
+    instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE)
+    assert isinstance(tick(), dg.SkipReason)
+    monkeypatch.setattr(freshness, "PROOF_OF_LIFE", timedelta(0))
+    assert isinstance(tick(), dg.RunRequest)
+
+
+def test_no_table_has_two_schedules(defs: dg.Definitions) -> None:
+    jobs = [schedule.job_name for schedule in defs.get_repository_def().schedule_defs]
+    assert len(jobs) == len(set(jobs))
+
+
+@pytest.mark.parametrize(
+    "asset", ["orders", "order_history", "log_seals", "customers", "daily_order_metrics"]
+)
+def test_freshness_follows_the_schedule_in_minutes(defs: dg.Definitions, asset: str) -> None:
+    policy = defs.get_repository_def().asset_graph.get(dg.AssetKey(asset)).freshness_policy
+    assert isinstance(policy, TimeWindowFreshnessPolicy)
+    assert policy.warn_window is not None
+    assert freshness.PROOF_OF_LIFE < policy.warn_window.to_timedelta() <= timedelta(minutes=30)
+    assert policy.fail_window.to_timedelta() <= timedelta(hours=1)
+
+
+def test_freshness_of_a_table_with_a_slow_schedule_waits_for_it() -> None:
+    policy = freshness.by_schedule("0 3 * * *")
+    assert isinstance(policy, TimeWindowFreshnessPolicy)
+    assert policy.warn_window is not None
+    assert policy.warn_window.to_timedelta() > timedelta(days=1)
 
 
 def test_one_run_takes_all_files_that_wait(

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from threading import Thread
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psutil
 import psycopg
@@ -20,6 +20,7 @@ import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.server import embedded
+from eventstore.server.backup import catalogue
 
 pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("dagster")]
 
@@ -66,7 +67,10 @@ class Up:
 
 def start(home: Path, port: int, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.up", "--port", str(port), "--follow"],
+        [
+            *(sys.executable, "-m", "pipelines.up", "--port", str(port), "--follow"),
+            *("--backups", str(home / "backups")),
+        ],
         cwd=home,
         env=environment | {"EVENTSTORE_HOME": str(home), "COLUMNS": "80"},
         stdout=subprocess.PIPE,
@@ -126,6 +130,29 @@ def test_a_killed_postmaster_serves_again_and_files_still_reach_the_table(
     with psycopg.connect(up.database, autocommit=True) as database:
         found = until(lambda: database.execute(find, (order_id,)).fetchall(), 90)
     assert found == [("Created",)]
+
+
+def test_a_backup_is_taken_and_the_log_is_received_whoever_is_killed(up: Up) -> None:
+    backups = up.home / "backups"
+    until(lambda: list(backups.glob("*/base/*/backup.json")), 180)
+    up.child("--slot").kill()
+    up.says("The log archive ended (SIGKILL)")
+    until(lambda: up.child("--slot").is_running(), 60)
+    with psycopg.connect(up.database, autocommit=True) as connection:
+        connection.execute(
+            'SELECT append_events(gen_random_uuid(), \'[{"type": "OrderShipped", "data": {}}]\')'
+        )
+        row = connection.execute("SELECT id FROM order_events ORDER BY id DESC LIMIT 1").fetchone()
+        assert row is not None
+
+        def is_received() -> bool:
+            found = connection.execute(
+                "SELECT bool_or(write_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication"
+            ).fetchone()
+            return found == (True,)
+
+        until(is_received, 60)
+    until(lambda: (known := catalogue.known(backups)) is not None and UUID(known) >= row[0], 60)
 
 
 def test_a_second_one_on_the_same_home_says_who_runs_and_changes_nothing(

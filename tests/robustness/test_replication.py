@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.server import embedded
 from eventstore.server.urls import with_database
@@ -52,6 +52,11 @@ def arrived(publisher: str, subscriber: str) -> bool:
     return fingerprint(publisher) == fingerprint(subscriber)
 
 
+@retry(retry=retry_if_exception_type(psycopg.Error), wait=wait_fixed(0.05), stop=stop_after_delay(60))
+def readable(subscriber: Connection) -> bool:
+    return subscriber.execute("SELECT horizon_ms()").fetchone() is not None
+
+
 @pytest.mark.parametrize("revision", ["0003", "head"])
 @pytest.mark.parametrize("via_root", [True, False], ids=["root", "partitions"])
 def test_every_row_arrives_and_everything_runs(
@@ -66,8 +71,9 @@ def test_every_row_arrives_and_everything_runs(
         psycopg.connect(publisher, autocommit=True) as there,
         psycopg.connect(subscriber, autocommit=True) as here,
     ):
+        tables = "order_events" + (", scanned_horizon, log_epochs" if revision == "head" else "")
         there.execute(
-            f"CREATE PUBLICATION log FOR TABLE order_events WITH (publish_via_partition_root = {via_root})"
+            f"CREATE PUBLICATION log FOR TABLE {tables} WITH (publish_via_partition_root = {via_root})"
         )
         there.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name.lower(),))
         here.execute(
@@ -80,8 +86,15 @@ def test_every_row_arrives_and_everything_runs(
         append_good(there, order, later)
         assert arrived(publisher, subscriber)
         good = old.good | {order: [*events, later]}
-        if revision == "head" or via_root:
+        if revision == "head":
+            there.execute("SELECT publish_horizon()")
+            assert readable(here)
             run_everything(subscriber, good, old.bad, waiting=waiting(subscriber))
+        else:  # a release that tells its replicas nothing: readable once it is a primary
+            with pytest.raises(psycopg.Error, match="publication lacks scanned_horizon, log_epochs"):
+                here.execute("SELECT horizon_ms()")
         here.execute("ALTER SUBSCRIPTION log DISABLE")
         here.execute("ALTER SUBSCRIPTION log SET (slot_name = NONE)")
         here.execute("DROP SUBSCRIPTION log")
+        if revision != "head" and via_root:
+            run_everything(subscriber, good, old.bad, waiting=waiting(subscriber))

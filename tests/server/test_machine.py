@@ -103,6 +103,11 @@ def test_another_key_that_holds_a_secret_is_refused_and_not_shown(tmp_path: Path
         assert "hush" not in str(refused.value), line
 
 
+def test_the_mark_that_some_editors_put_in_front_is_no_mistake(tmp_path: Path, say: Path) -> None:
+    say.write_text("port = 3001\n", encoding="utf-8-sig")
+    assert read_machine(tmp_path).port == 3001
+
+
 def test_what_is_no_text_cannot_be_read(tmp_path: Path, say: Path) -> None:
     say.write_bytes(b"port = 3000 # \xff")
     with pytest.raises(ServerError, match="is not UTF-8"):

@@ -1,5 +1,7 @@
 """What this machine is told by the environment and by eventstore.toml, and which wins."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,21 @@ def test_the_port_is_that_of_the_environment_or_of_the_file(
         monkeypatch.setenv("PORT", odd)
         with pytest.raises(ServerError, match="PORT is not a port"):
             settings.port()
+
+
+def test_every_variable_that_the_code_knows_is_documented() -> None:
+    """Those that only our own processes hand to one another are nobody else's business."""
+    root = Path(settings.__file__).parents[2]
+    texts = {
+        node.value
+        for folder in ("eventstore", "pipelines")
+        for file in (root / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    read = {
+        text
+        for text in texts
+        if re.fullmatch(r"EVENTSTORE_[A-Z_]+|[A-Z_]+_(URL|PASSWORD)(_FILE)?|PORT", text)
+    }
+    assert read - {"EVENTSTORE_UP", "EVENTSTORE_DAGSTER_URL"} == set(settings.VARIABLES)

@@ -9,8 +9,11 @@ from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
+from psycopg import sql
+
 from eventstore.log.connection import Connection
 
+_ALL = sql.SQL("true")
 _NO_END = datetime.max.replace(tzinfo=UTC)
 
 
@@ -29,12 +32,13 @@ class _Row(NamedTuple):
     recorded_to: datetime
 
 
-def overlaps(connection: Connection) -> list[Overlap]:
-    """Every order whose rows overlap, with the first overlap of each."""
-    query = (
+def overlaps(connection: Connection, where: sql.Composable = _ALL) -> list[Overlap]:
+    """Every order of those rows that overlap, with the first overlap of each."""
+    query = sql.SQL(
         "COPY (SELECT order_id, valid_from, nullif(valid_to, 'infinity'), recorded_from,"
-        " nullif(recorded_to, 'infinity') FROM order_history ORDER BY order_id, recorded_from) TO STDOUT"
-    )
+        " nullif(recorded_to, 'infinity') FROM order_history WHERE {}"
+        " ORDER BY order_id, recorded_from) TO STDOUT"
+    ).format(where)
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         copy.set_types(["uuid", *["timestamptz"] * 4])
         return [

@@ -6,6 +6,8 @@ import psycopg
 import typer
 
 from eventstore.face.cli import (
+    alerting,
+    backing_up,
     consumers,
     doctor,
     following,
@@ -14,8 +16,11 @@ from eventstore.face.cli import (
     operating,
     orders,
     projecting,
+    proving,
     quarantine,
     rejects,
+    replicating,
+    sealing,
     settings,
     snapshots,
     status,
@@ -32,7 +37,9 @@ from eventstore.log.outages import refusal
 from eventstore.server.errors import ServerError
 
 __all__ = [
+    "alerting",
     "app",
+    "backing_up",
     "consumers",
     "doctor",
     "following",
@@ -42,8 +49,11 @@ __all__ = [
     "operating",
     "orders",
     "projecting",
+    "proving",
     "quarantine",
     "rejects",
+    "replicating",
+    "sealing",
     "settings",
     "snapshots",
     "status",

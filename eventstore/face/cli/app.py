@@ -5,8 +5,10 @@ from uuid import UUID
 
 import typer
 
-from eventstore.face.cli.output import complain
-from eventstore.face.store import as_uuid, connect
+from eventstore.face.cli.output import complain, note
+from eventstore.face.store import Store, as_uuid, connect
+from eventstore.face.times import as_text
+from eventstore.log.freshness import Freshness
 
 app = typer.Typer(
     name="eventstore",
@@ -32,6 +34,20 @@ OrderId = Annotated[UUID, typer.Argument(parser=_order_id, metavar="ORDER_ID", h
 
 #: The store that the commands work on, with the domain of orders.
 open_store = connect
+
+
+def how_old(store: Store) -> Freshness | None:
+    """How old the answers of a replica are; None where reads go to the primary."""
+    return store.freshness() if store.read_url else None
+
+
+def say_how_old(found: Freshness | None) -> None:
+    """Beside the answer of a replica, on standard error. Asked for before the answer, it claims no more."""
+    if found is not None and found.complete_up_to is not None:
+        note(
+            f"read from a replica: complete up to {as_text(found.complete_up_to)}, "
+            f"as the primary said {found.age_seconds:,.1f} s ago"
+        )
 
 
 def fail(message: str, code: int = 2) -> typer.Exit:

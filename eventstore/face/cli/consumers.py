@@ -15,6 +15,7 @@ from eventstore.face.times import UnreadableTimeError, as_text, parse_time
 from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import Connection
 from eventstore.log.consumers import (
+    accept_epoch,
     consumer_watermark,
     delete_consumer,
     reset_watermark,
@@ -86,6 +87,21 @@ def reset(
         watermark = _watermark(connection, to)
         reset_watermark(connection, name, watermark)
     result = {"consumer": name, "watermark": str(watermark), "before": str(before)}
+    print_json(result) if as_json else print_fields(result)
+
+
+@consumers_app.command("accept")
+def accept(name: Name, as_json: Json = False) -> None:
+    """Let a consumer go on after the log was restored: some events come again, others may be gone."""
+    with open_store() as store, store.connection() as connection:
+        before = consumer_watermark(connection, name)
+        position = accept_epoch(connection, name)
+    result = {
+        "consumer": name,
+        "epoch": position.epoch,
+        "watermark": str(position.id),
+        "before": str(before),
+    }
     print_json(result) if as_json else print_fields(result)
 
 

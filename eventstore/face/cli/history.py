@@ -9,7 +9,7 @@ import typer
 
 from eventstore.engine.event_history import Difference, difference, history_of
 from eventstore.engine.projection import Projection
-from eventstore.face.cli.app import Json, OrderId, app, fail, open_store
+from eventstore.face.cli.app import Json, OrderId, app, fail, how_old, open_store, say_how_old
 from eventstore.face.cli.output import print_json
 from eventstore.face.cli.timeline import print_difference, print_timeline
 from eventstore.face.times import as_text, describe_time, parse_time
@@ -40,17 +40,21 @@ def history(
     at_time, known_time = (None if text is None else parse_time(text) for text in (at, known))
     if diff and not (limit is None and at is None and known is None):
         raise fail("--diff shows two moments: it goes without --limit, --at and --known")
-    with open_store() as store, store.connection() as connection:
-        if diff:
-            _diff(connection, store.domain.states, order_id, diff, as_json)
-            return
-        entries, is_there = deque[HistoryEntry](maxlen=limit), False
-        for entry in history_of(connection, store.domain.states, order_id):
-            is_there = True
-            if known_time is not None and entry.event.recorded_at > known_time:
-                break  # they come in the order of their recording
-            if at_time is None or entry.event.happened_at <= at_time:
-                entries.append(entry)
+    entries, is_there = deque[HistoryEntry](maxlen=limit), False
+    with open_store() as store:
+        replica = how_old(store)
+        with store.reading() as connection:
+            if diff:
+                _diff(connection, store.domain.states, order_id, diff, as_json)
+            for entry in () if diff else history_of(connection, store.domain.states, order_id):
+                is_there = True
+                if known_time is not None and entry.event.recorded_at > known_time:
+                    break  # they come in the order of their recording
+                if at_time is None or entry.event.happened_at <= at_time:
+                    entries.append(entry)
+        say_how_old(replica)
+    if diff:
+        return
     if not entries:
         raise fail(f"order {order_id} has no events{' within these limits' if is_there else ''}")
     if as_json:

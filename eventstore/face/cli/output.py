@@ -29,6 +29,14 @@ class _Console(Console):
         return self.file.isatty()
 
     @property
+    def width(self) -> int:
+        return super().width if self.is_terminal else _ANY_WIDTH
+
+    @width.setter
+    def width(self, width: int) -> None:
+        self._width = width
+
+    @property
     def options(self) -> ConsoleOptions:
         found = super().options
         return found if self.is_terminal else found.update(width=_ANY_WIDTH)
@@ -63,6 +71,12 @@ def warn(message: str) -> None:
         typer.secho(f"warning: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.YELLOW)
 
 
+def note(message: str) -> None:
+    """Something beside the answer, a line on standard error."""
+    with suppress(OSError):
+        typer.secho(printable(message), err=True, dim=True)
+
+
 def any_character() -> None:
     """What the encoding of the terminal does not have is shown as an escape; to stop there helps nobody."""
     for stream in (sys.stdout, sys.stderr):
@@ -91,6 +105,14 @@ def in_one_line(text: str) -> str:
 def lag(of: ProjectionStatus | ConsumerStatus) -> str:
     """How far a follower of the log is behind it."""
     return f"{of.lag_events:,}{' or more' if of.lag_or_more else ''} events, {of.lag_seconds:.1f} s"
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration in the unit that fits."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.1f} seconds"
 
 
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:

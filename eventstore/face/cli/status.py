@@ -10,6 +10,7 @@ import typer
 from eventstore.engine.status import Status
 from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import console, in_one_line, lag, print_fields, print_json
+from eventstore.face.cli.proving import print_proofs
 from eventstore.face.cli.verdicts import print_verdicts
 from eventstore.face.duty import judge
 from eventstore.kernel.verdicts import worst
@@ -38,11 +39,13 @@ def status(
     with open_store() as store:
         while True:
             with store.connection() as connection:
-                now, verdicts = judge(connection, store.domain, store.url, landing())
+                now, seals, backup, verdicts = judge(connection, store.domain, store.url, landing())
             if watch and console.is_terminal and not as_json:
                 console.clear()
             if as_json:
-                print_json(msgspec.structs.asdict(now) | {"verdict": worst(verdicts), "verdicts": verdicts})
+                also = {"seals": seals, "backup": backup}
+                judged = {"verdict": worst(verdicts), "verdicts": verdicts}
+                print_json(msgspec.structs.asdict(now) | also | judged)
             else:
                 print_verdicts(verdicts)
                 if details:
@@ -81,3 +84,4 @@ def _print_details(now: Status) -> None:
             },
             title=name,
         )
+    print_proofs(now.proofs.values())

@@ -11,7 +11,7 @@ import typer
 from eventstore.engine.interpretations import interpretations
 from eventstore.engine.state import UnknownVersionError
 from eventstore.engine.state import state as state_of
-from eventstore.face.cli.app import Json, OrderId, app, fail, open_store
+from eventstore.face.cli.app import Json, OrderId, app, fail, how_old, open_store
 from eventstore.face.cli.output import print_fields, print_json, warn
 from eventstore.face.times import as_text, describe_time, parse_time
 from eventstore.kernel.recorded import RecordedEvent, to_ms
@@ -97,7 +97,8 @@ def show(
     """
     at_time, known_time = (None if text is None else parse_time(text) for text in (at, known))
     with open_store() as store:
-        with store.connection() as connection:
+        replica = how_old(store)
+        with store.reading() as connection:
             try:
                 state = state_of(connection, store.domain.states, order_id, at_time, known_time, version)
             except UnknownVersionError as error:
@@ -111,6 +112,11 @@ def show(
         if moment is not None and text is not None
     }
     shown = moments | msgspec.structs.asdict(state)
+    if replica is not None:
+        shown |= {
+            "replica_complete_up_to": replica.complete_up_to,
+            "replica_age_seconds": replica.age_seconds,
+        }
     if as_json:
         print_json(shown | ({"interpretations": [each.rules for each in disagreeing]} if disagreeing else {}))
         return

@@ -8,11 +8,16 @@ _GZIP = ".gz"
 
 
 def by_suffix(formats: Iterable[Format]) -> dict[str, Format]:
-    """How the names of their files end, plain and gzip. Raises ValueError where two claim the same names."""
+    """How the names of their files end, plain and gzip.
+
+    Raises ValueError for what no name can end with, and where two claim the same names.
+    """
     found: dict[str, Format] = {}
     for packed in ("", _GZIP):
         for each in formats:
             for suffix in each.suffixes:
+                if not suffix.startswith(".") or suffix != suffix.lower():
+                    raise ValueError(f"{each.name}: {suffix!r} is no ending in small letters after a dot")
                 if found.setdefault(suffix + packed, each) is not each:
                     raise ValueError(f"{suffix} is claimed by {found[suffix].name} and {each.name}")
     return found
@@ -34,5 +39,5 @@ def by_name(formats: Iterable[Format]) -> dict[str, Format]:
 
 
 def in_words(formats: Iterable[Format]) -> str:
-    """What files there are to read: for help texts and error messages."""
+    """What files there are to read, for people."""
     return "; ".join(f"{each.description} ({', '.join(each.suffixes)})" for each in formats)

@@ -1,1 +1,1 @@
-"""The schema: Alembic revisions, each with its SQL in sql/<revision>, a file per function or table."""
+"""The schema: tables by revision, with their SQL in sql/<revision>; functions by topic (docs/schema.md)."""

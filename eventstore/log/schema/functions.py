@@ -26,11 +26,15 @@ _TOPICS = (
     "append",
     "staging",
     "feed",
+    "replicas",
     "holders",
     "consumers",
+    "changes",
+    "epochs",
     "snapshots",
     "orders_as_of",
     "order_as_of",
+    "seals",
 )
 #: Functions that return rows of ``orders`` name its columns, whichever it has now.
 COLUMNS_OF_ORDERS = "/* columns of orders */"

@@ -19,7 +19,7 @@ _BLOCK = 1 << 20
 
 def ingest(bench: Bench) -> Iterator[Row]:
     bench.say(f"writing a file of {bench.medium:,} events")
-    file = _sample(bench.scratch, bench.medium)
+    file = sample(bench.scratch, bench.medium)
     rows = bench.scratch / "prepared-rows"
     ours: list[float] = []
     theirs: list[float] = []
@@ -61,8 +61,11 @@ def ingest(bench: Bench) -> Iterator[Row]:
     )
 
 
-def _sample(folder: Path, events: int) -> Path:
-    file = folder / "events.ndjson.gz"
+def sample(folder: Path, events: int) -> Path:
+    """A file of so many events; the same one each time."""
+    file = folder / f"events-{events}.ndjson.gz"
+    if file.exists():
+        return file
     parts = write_sample(folder / "sample", orders=max(20, round(events / 3.7)))
     with gzip.open(file, "wb", compresslevel=6) as whole:
         for part in parts:

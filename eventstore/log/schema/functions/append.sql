@@ -60,6 +60,9 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'An earlier release let an inserted id move it. `eventstore status` says more.';
     END IF;
+    IF current_setting('eventstore.home', true) IS DISTINCT FROM pg_backend_pid()::text THEN
+        PERFORM check_home();
+    END IF;
     -- Only a stranger could hold a key alone. A lower floor is as good; nobody waits.
     WHILE NOT pg_try_advisory_xact_lock_shared((17747::bigint << 48) | floor_ms) LOOP
         floor_ms := floor_ms - 1;
@@ -156,3 +159,6 @@ BEGIN
             SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS %L
         $create$, replace(body, 'COLUMNS', 'e.*'));
 END $generate$;
+
+COMMENT ON FUNCTION append_events IS
+    'Appends events to an order, all of them or none, and returns the id and version of each. expected_version: the version the order must be at, 0 for a new one. An event whose source and source_id the order has already is not appended again';

@@ -42,6 +42,9 @@ BEGIN
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
            AND l.classid::bigint >> 16 = 17747
         HAVING count(*) > 0));
+    IF is_subscriber() THEN
+        shown := uuidv7_ceiling(replica_horizon_ms());
+    END IF;
     IF watermark > shown THEN
         RAISE EXCEPTION 'watermark % of consumer % is above the horizon: readers were shown nothing above %',
             watermark, quote_literal(consumer), shown
@@ -64,6 +67,7 @@ BEGIN
     END IF;
     LOOP
         kept := own_consumer(consumer);
+        PERFORM check_consumer(kept);
         IF kept.watermark IS NULL OR watermark > kept.watermark THEN
             PERFORM check_watermark(consumer, watermark);
         ELSIF kept.owner IS NOT NULL THEN
@@ -71,12 +75,12 @@ BEGIN
         END IF;
         IF kept.name IS NOT NULL THEN
             UPDATE consumers c
-               SET watermark = greatest(c.watermark, save_watermark.watermark), updated_at = now(),
-                   owner = coalesce(kept.owner, session_user)
+               SET watermark = greatest(c.watermark, save_watermark.watermark), epoch = current_epoch(),
+                   updated_at = now(), owner = coalesce(kept.owner, session_user)
              WHERE c.name = consumer;
             RETURN;
         END IF;
-        INSERT INTO consumers (name, watermark, owner) VALUES (consumer, watermark, session_user)
+        INSERT INTO consumers (name, watermark, epoch, owner) VALUES (consumer, watermark, current_epoch(), session_user)
             ON CONFLICT DO NOTHING;
         IF FOUND THEN
             RETURN;
@@ -125,7 +129,7 @@ BEGIN
     END IF;
     kept := claim_consumer(consumer);
     PERFORM check_watermark(consumer, watermark);
-    UPDATE consumers c SET watermark = reset_watermark.watermark, updated_at = now(),
+    UPDATE consumers c SET watermark = reset_watermark.watermark, epoch = current_epoch(), updated_at = now(),
                            owner = coalesce(kept.owner, session_user)
      WHERE c.name = consumer;
 END $$;
@@ -145,6 +149,15 @@ CREATE OR REPLACE FUNCTION order_tail(order_id uuid) RETURNS SETOF order_events 
        AND e.version > coalesce((SELECT o.version FROM orders o WHERE o.order_id = $1), 0)
      ORDER BY e.version;
 $$;
+
+COMMENT ON FUNCTION save_watermark IS
+    'Remembers how far a consumer is, and registers it the first time. It never goes back by this';
+COMMENT ON FUNCTION reset_watermark IS
+    'Puts a consumer somewhere else, forwards or back';
+COMMENT ON FUNCTION delete_consumer IS
+    'Forgets a consumer: one that follows under its name later begins at the beginning';
+COMMENT ON FUNCTION order_tail IS
+    'The events of an order that its row in orders does not hold yet';
 
 REVOKE ALL ON FUNCTION own_consumer, check_watermark, claim_consumer, save_watermark, reset_watermark,
                        delete_consumer FROM PUBLIC;

@@ -2,6 +2,7 @@
 -- returned. The newest committed id is covered, so a reader always sees what was committed before; but an id
 -- that lies more than a minute ahead of the clock, and of what was published, moves nothing: its event waits
 -- until the clock is there. (After a clock went back, all new ids lie ahead of it, next to what was published.)
+-- Replicas are told (note_horizon). On a replica nothing is published: it returns the horizon that it knows.
 CREATE OR REPLACE FUNCTION publish_horizon() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = public, pg_temp SET lock_timeout = '10s' AS $$
 DECLARE
@@ -9,9 +10,10 @@ DECLARE
     newest    uuid;
     holder    record;
 BEGIN
-    IF pg_is_in_recovery() THEN
-        RAISE EXCEPTION 'the horizon cannot be published on a standby: read the feed on the primary'
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+    IF is_replica() THEN
+        RETURN replica_horizon_ms();
+    ELSIF current_setting('eventstore.home', true) IS DISTINCT FROM pg_backend_pid()::text THEN
+        PERFORM settle_epoch();
     END IF;
     BEGIN
         -- One at a time: the sequence must never be set lower.
@@ -37,20 +39,21 @@ BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'local', true);
     END IF;
+    PERFORM note_horizon();
     PERFORM set_config('eventstore.published_here', 'yes', true);
     RETURN pg_sequence_last_value('feed_horizon');
 END $$;
 
 -- Step 2 of a read: the millisecond up to which the feed is complete and will never change.
--- Call it in a statement of its own: the rows must be read by a later one, in a later snapshot.
+-- Call it in a statement of its own: the rows must be read by a later one, in a later snapshot. On a replica the
+-- snapshot that shows the horizon shows the rows too.
 CREATE OR REPLACE FUNCTION horizon_ms() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = public, pg_temp AS $$
 DECLARE
     published bigint;
 BEGIN
-    IF pg_is_in_recovery() THEN
-        RAISE EXCEPTION 'the feed cannot be read on a standby: open appends are only known to the primary'
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+    IF is_replica() THEN
+        RETURN replica_horizon_ms();
     END IF;
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'the feed can only be read at isolation level READ COMMITTED, not %',
@@ -63,6 +66,9 @@ BEGIN
             USING ERRCODE = 'invalid_transaction_state',
                   HINT = 'Commit after publish_horizon(), then read in a new transaction: '
                          'what readers were shown must survive a crash.';
+    END IF;
+    IF current_setting('eventstore.home', true) IS DISTINCT FROM pg_backend_pid()::text THEN
+        PERFORM check_home();
     END IF;
     -- First what was published, then the locks: an append whose lock is not there yet will mint above the former.
     published := coalesce(pg_sequence_last_value('feed_horizon'), 0);
@@ -94,3 +100,8 @@ BEGIN
          ORDER BY e.id
          LIMIT max_events;
 END $$;
+
+COMMENT ON FUNCTION publish_horizon IS
+    'Step 1 of reading the feed, to be committed before step 2, read_events()';
+COMMENT ON FUNCTION read_events IS
+    'Step 2 of reading the feed: up to max_events events behind the id "after" (null: from the beginning), each exactly once, in the order of their ids';

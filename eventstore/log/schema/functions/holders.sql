@@ -1,7 +1,7 @@
 -- Who holds the locks of the log, or waits for them: a row for each session, or prepared transaction, and kind.
 --   append       announced an append that is still open: readers see nothing recorded after it
 --   writers      keeps appends waiting: to one order, or those that begin in one millisecond
---   publishing   keeps readers from reading on
+--   publishing   keeps readers from reading on, or replicas from being told how far they may read
 --   consumer     follows under a name, or changes its row
 --   projection   refreshes or promotes a read model
 --   replay       folds a bucket of a candidate
@@ -23,7 +23,8 @@ CREATE OR REPLACE FUNCTION lock_holders()
                 OR l.database IS NULL)
            -- Of the locks on tables, which are many, only those that can keep others waiting.
            AND (l.locktype <> 'relation' OR NOT l.granted
-                OR l.relation IN ('projections'::regclass, 'consumers'::regclass, 'horizon_publishing'::regclass)
+                OR l.relation IN ('projections'::regclass, 'consumers'::regclass, 'horizon_publishing'::regclass,
+                                 'scanned_horizon'::regclass)
                 OR l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))
     ), kind_of AS (
         SELECT CASE WHEN l.objsubid = 1 AND l.classid::bigint >> 16 = 17747
@@ -73,13 +74,16 @@ CREATE OR REPLACE FUNCTION lock_holders()
          WHERE l.locktype = 'relation' AND l.relation IN ('projections'::regclass, 'consumers'::regclass)
            AND l.mode IN ('RowShareLock', 'RowExclusiveLock')
         UNION ALL
-        SELECT CASE l.relation WHEN 'horizon_publishing'::regclass THEN 'publishing' ELSE 'table' END,
-               CASE l.relation WHEN 'horizon_publishing'::regclass THEN NULL ELSE c.relname::text END,
+        SELECT CASE WHEN p.is_publishing THEN 'publishing' ELSE 'table' END,
+               CASE WHEN NOT p.is_publishing THEN c.relname::text END,
                NULL, l.pid, l.prepared, l.granted
           FROM lock l
           JOIN pg_class c ON c.oid = l.relation AND c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+         CROSS JOIN LATERAL (SELECT l.relation IN ('horizon_publishing'::regclass, 'scanned_horizon'::regclass)) p (is_publishing)
          WHERE l.locktype = 'relation'
-           AND CASE WHEN l.relation = 'horizon_publishing'::regclass THEN l.mode <> 'AccessShareLock'
+           AND CASE WHEN p.is_publishing THEN l.mode <> 'AccessShareLock'
+                         -- Who skipped a row that was locked keeps this one.
+                         AND NOT (l.relation = 'scanned_horizon'::regclass AND l.mode = 'RowShareLock')
                     ELSE c.relname NOT LIKE '%\_candidate%'
                          AND (l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
                               OR NOT l.granted)
@@ -199,6 +203,13 @@ BEGIN
     END LOOP;
     PERFORM pg_stat_clear_snapshot();
 END $$;
+
+COMMENT ON FUNCTION lock_holders IS
+    'Who holds what back, and who waits for whom';
+COMMENT ON FUNCTION overdue_holders IS
+    'Sessions that have kept others waiting for longer than the setting max_hold, and the statement that ends each';
+COMMENT ON FUNCTION end_holders IS
+    'Ends the sessions among overdue_holders() that its owner may end, and returns them';
 
 REVOKE ALL ON FUNCTION lock_holders, name_holders, overdue_holders, end_holders FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lock_holders, name_holders, overdue_holders TO eventstore_reader, eventstore_projector;

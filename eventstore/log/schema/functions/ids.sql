@@ -47,3 +47,7 @@ CREATE OR REPLACE FUNCTION business_time(ms bigint) RETURNS timestamptz LANGUAGE
 -- The bucket (partition number) of an order: PostgreSQL's own hash partitioning of a uuid, modulus 16.
 CREATE OR REPLACE FUNCTION order_bucket(order_id uuid) RETURNS int LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN (((uuid_hash_extended(order_id, 8816678312871386365) & 15) + 3) & 15)::int;
+
+COMMENT ON FUNCTION recorded_at IS
+    'When an event was recorded, from its id';
+COMMENT ON FUNCTION business_time IS 'Milliseconds of business time (created_at) as a timestamp';

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from eventstore.log.schema.steps import run_sql
+from eventstore.log.schema.frozen import run_sql
 
 revision = "0006"
 down_revision = "0005"

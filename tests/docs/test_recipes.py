@@ -1,8 +1,7 @@
-"""The recipes of the README, followed literally: each patch is applied to a copy of the tree and used."""
+"""The recipes of docs/extending.md, each alone: its patch is applied to a copy of the tree and used."""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +14,9 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-_ROOT = Path(__file__).parents[1]
-_RECIPES = re.findall(
-    r"<summary><b>(.+?)</b>.*?```diff\n(.+?)```", (_ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
-)
+from tests.docs.tree import Tree, recipes
+
+_RECIPES = recipes()
 _ASSETS = """
 import dagster as dg
 from pipelines.definitions import build_defs
@@ -34,22 +32,19 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git applies
 class Team:
     """Somebody with a copy of the tree and a database, who follows a recipe."""
 
-    def __init__(self, tree: Path, url: str) -> None:
-        self.tree = tree
+    def __init__(self, folder: Path, url: str) -> None:
+        self._tree = Tree(folder)
         self._url = url
-        self._environment = {**os.environ, "PYTHONPATH": str(tree), "DATABASE_URL": url}
-        self._environment["EVENTSTORE_HOME"] = str(tree / "home")
-        for name in ("eventstore", "pipelines"):
-            shutil.copytree(_ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self._environment = {**os.environ, "PYTHONPATH": str(folder), "DATABASE_URL": url}
+        self._environment["EVENTSTORE_HOME"] = str(folder / "home")
 
     def follow(self, recipe: str) -> None:
-        patch = dict(_RECIPES)[recipe]
-        subprocess.run(["git", "apply", "-"], cwd=self.tree, input=patch, text=True, check=True)
+        self._tree.apply(_RECIPES[recipe])
 
     def python(self, *arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, *arguments],
-            cwd=self.tree,
+            cwd=self._tree.folder,
             env=self._environment,
             text=True,
             capture_output=True,
@@ -75,7 +70,7 @@ class Team:
 
 @pytest.fixture
 def team(tmp_path: Path, new_database: Callable[..., str]) -> Team:
-    return Team(tmp_path, new_database())
+    return Team(tmp_path / "tree", new_database())
 
 
 CREATED = ("OrderCreated", "01", {"customer_id": str(uuid4()), "amount": "9.00", "currency": "EUR"})
@@ -90,11 +85,12 @@ def delivered(day: str) -> tuple[str, str, dict[str, Any]]:
     return ("OrderDelivered", day, {})
 
 
-def test_the_readme_has_a_recipe_for_an_event_type_a_column_and_a_read_model() -> None:
-    assert [title for title, _ in _RECIPES] == [
+def test_there_is_a_recipe_for_whatever_a_domain_is_made_of() -> None:
+    assert list(_RECIPES) == [
         "A new event type",
         "A new column of orders",
-        "A whole new read model",
+        "A new read model",
+        "A new format of files",
     ]
 
 
@@ -141,7 +137,7 @@ def test_a_new_read_model_is_folded_replayed_shown_and_run_by_dagster(team: Team
         team.append(uuid4(), CREATED, shipped("DHL"), *([delivered("04")] if number % 2 else []))
     team.append(uuid4(), CREATED, shipped("UPS"), delivered("03"))
     team.append(uuid4(), CREATED)
-    team.follow("A whole new read model")
+    team.follow("A new read model")
     team.eventstore("init")
     team.eventstore("refresh")
     found = team.sql(
@@ -164,3 +160,24 @@ def test_a_new_read_model_is_folded_replayed_shown_and_run_by_dagster(team: Team
     team.append(uuid4(), shipped("UPS"))
     assert team.python("-c", _ASSETS).strip() == "['fold_version', 'lag', 'quarantined']"
     assert team.sql("SELECT shipped FROM carrier_performance WHERE carrier = 'UPS'") == [(3,)]
+
+
+def test_a_new_format_is_read_from_files_and_again_from_its_rejects(team: Team, tmp_path: Path) -> None:
+    order = uuid4()
+    table = tmp_path / "march.csv"
+    table.write_text(
+        "id,source,type,subject,time,carrier,reason\n"
+        f"1,/fair,OrderShipped,{order},2026-03-02T12:00:00Z,DHL,\n"
+        f"2,/fair,OrderCancelled,{order},2026-03-03T12:00:00Z,,too late\n"
+        f"3,/fair,OrderReopened,{order},2026-03-04T12:00:00Z,,\n"
+    )
+    team.follow("A new format of files")
+    team.eventstore("init")
+    counts = team.eventstore("ingest", str(table))
+    assert (counts["appended"], counts["rejects_by_reason"]) == (2, {"unknown_type": 1})
+    payloads = team.sql("SELECT event_data FROM order_events WHERE order_id = %s ORDER BY version", order)
+    assert payloads == [({"carrier": "DHL"},), ({"reason": "too late"},)]
+    team.follow("A new event type")
+    assert team.eventstore("rejects", "retry")["appended"] == 1
+    assert team.eventstore("show", str(order))["status"] == "Shipped"
+    assert team.eventstore("ingest", str(table))["duplicates"] == 3

@@ -4,8 +4,8 @@ from alembic import op
 
 from eventstore.log.schema.steps import run_sql
 
-revision = "0011"
-down_revision = "0006"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:

@@ -1,0 +1,1 @@
+"""Alerts: what was told to whom, the message, and the ways on which it goes out. Knows nothing of Dagster."""

@@ -1,0 +1,71 @@
+"""prove: what the read models say against what a fold of the log says."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Annotated
+
+import typer
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
+
+from eventstore.engine.proofs import proofs_of
+from eventstore.engine.prover import Proven, budget_of
+from eventstore.engine.prover import prove as prove_some
+from eventstore.face.cli.app import Json, app, open_store
+from eventstore.face.cli.output import in_one_line, print_fields, print_json, progress_console
+
+
+@app.command()
+def prove(
+    whole: Annotated[
+        bool, typer.Option("--all", help="All of it, from the beginning, whatever it takes.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the next rows of the read models with a fold of their events; exits with 1 where they differ.
+
+    A run looks at as many events as the setting proof_budget says and goes on where the last one ended.
+    """
+    with open_store() as store, store.connection() as connection:
+        proofs = proofs_of(store.domain)
+        budget = None if whole else budget_of(connection) // len(proofs)
+        runs = []
+        with Progress(
+            TextColumn("{task.description}"),
+            MofNCompleteColumn(),
+            console=progress_console,
+            disable=as_json or not progress_console.is_terminal,
+        ) as progress:
+            for proof in proofs:
+                task = progress.add_task(proof.name, total=budget or proof.total(connection))
+                advance = partial(progress.advance, task)
+                runs.append(prove_some(connection, proof, budget, advance))
+    if as_json:
+        print_json({run.name: run for run in runs})
+    else:
+        for run in runs:
+            end = "to the end" if run.finished else "more to come"
+            print_fields(
+                {"looked_at": f"{run.events:,} events, {end}", "found": f"{len(run.findings):,}"},
+                title=run.name,
+            )
+            for finding in run.findings[:10]:
+                typer.echo(in_one_line(f"{finding.subject}: {finding.what}"))
+    if any(run.findings for run in runs):
+        raise typer.Exit(1)
+
+
+def print_proofs(proofs: Iterable[Proven]) -> None:
+    """How far each proof is, as `eventstore status` shows it."""
+    for proof in proofs:
+        print_fields(
+            {
+                "proven": f"{proof.share:.0%} of this round" if proof.share else None,
+                "last": proof.proven_at or "never: run `eventstore prove`",
+                "all_of_it": proof.whole_at,
+                "again_by": proof.whole_by,
+                "found": f"{proof.findings:,}" if proof.findings else None,
+            },
+            title=f"proof {proof.name}",
+        )
+        for finding in proof.first_findings:
+            typer.echo(in_one_line(finding))
