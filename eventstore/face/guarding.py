@@ -24,7 +24,7 @@ def judge_proofs(proofs: Mapping[str, Proven]) -> Verdict:
             code="proof-failed",
             level="fail",
             subject="proofs",
-            sentence=f"{counted(number, 'finding')} in {', '.join(wrong)}: rows differ from a fold",
+            sentence=f"{counted(number, 'finding')} in {', '.join(wrong)}: rows differ from the log",
             next="eventstore status --details, then eventstore replay",
         )
     times = [proof.proven_at for proof in proofs.values() if proof.proven_at is not None]

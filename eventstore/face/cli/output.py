@@ -107,14 +107,6 @@ def lag(of: ProjectionStatus | ConsumerStatus) -> str:
     return f"{of.lag_events:,}{' or more' if of.lag_or_more else ''} events, {of.lag_seconds:.1f} s"
 
 
-def describe_seconds(seconds: float) -> str:
-    """A duration in the unit that fits."""
-    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:,.1f} seconds"
-
-
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
     """Name and value, a line each; what is empty is left out."""
     shown = {
