@@ -277,7 +277,8 @@ def test_a_restore_that_was_killed_is_done_again(server: str, backups: Path, hom
     script = (
         "import sys, time; from pathlib import Path; from eventstore.server.backup import recovery; "
         "found = recovery.choose(Path(sys.argv[1]), None); "
-        "recovery.restore(found, Path(sys.argv[2]), None, lambda _: print(flush=True) or time.sleep(600), print)"
+        "settle = lambda _: print(flush=True) or time.sleep(600); "
+        "recovery.restore(found, Path(sys.argv[2]), None, settle, print)"
     )
     command: list[str | Path] = [sys.executable, "-c", script, backups, home]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as restoring:
@@ -299,7 +300,7 @@ def test_what_is_wrong_with_the_restored_database_is_said_as_it_is(
     def refuse(_: str) -> None:
         raise ServerError("of a later release")
 
-    with pytest.raises(ServerError, match="^of a later release$"):
+    with pytest.raises(ServerError, match=r"^of a later release$"):
         recovery.restore(found, home, None, refuse, lambda _: None)
     assert not list(home.glob("postgres*/"))
 
