@@ -76,9 +76,7 @@ def test_where_two_revisions_come_last_it_is_said_and_a_new_one_brings_them_toge
     theirs.write_text(ours.read_text().replace("upstream", "theirs_1"))
     configuration = migrate.configuration
     monkeypatch.setattr(migrate, "configuration", lambda *_: configuration(schema))
-    with pytest.raises(
-        ServerError, match="theirs_1 and upstream both come last: `make revision"
-    ):
+    with pytest.raises(ServerError, match="theirs_1 and upstream both come last: `make revision"):
         migrate.upgrade(url)
     assert migrate.current(url) == newest
     [both] = new_revision("both", schema)
