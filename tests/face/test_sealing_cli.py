@@ -100,6 +100,8 @@ def test_verify_takes_a_kept_checkpoint_a_key_and_a_beginning(
         (("prove", "x"), "no id of an event"),
         (("prove", str(uuid4())), "no event"),
         (("prove", str(uuid4()), "--checkpoint", "9"), "no checkpoint 9"),
+        (("prove", str(uuid4()), "--all"), "--all goes with no event"),
+        (("prove", "--version", "1"), "--version, --checkpoint and --output"),
         (("prove-consistency", "9"), "no checkpoint 9"),
         (("prove-consistency", "nowhere"), "nowhere"),
         (("verify-proof", "nowhere"), "nowhere"),

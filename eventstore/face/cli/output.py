@@ -65,6 +65,12 @@ def complain(message: str) -> None:
         typer.secho(f"error: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.RED)
 
 
+def warn(message: str) -> None:
+    """One line on standard error: what a person should know although the command did what it was to do."""
+    with suppress(OSError):
+        typer.secho(f"warning: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.YELLOW)
+
+
 def note(message: str) -> None:
     """Something beside the answer, a line on standard error."""
     with suppress(OSError):
@@ -121,13 +127,9 @@ def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
         for line in ([title] if title else []) + [f"{name:{width}}  {text}" for name, text in shown.items()]:
             typer.echo(line)
         return
-    table = Table(
-        box=None,
-        show_header=False,
-        title=Text(title) if title else None,
-        title_justify="left",
-        pad_edge=False,
-    )
+    if title:
+        console.print(Text(title, style="italic"))
+    table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, text in shown.items():

@@ -1,8 +1,10 @@
-"""prove: what the read models say against what a fold of the log says."""
+"""prove: what the read models say against what a fold of the log says; one event against its seal."""
 
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
@@ -12,10 +14,29 @@ from eventstore.engine.prover import Proven, budget_of
 from eventstore.engine.prover import prove as prove_some
 from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import in_one_line, print_fields, print_json, progress_console
+from eventstore.face.cli.sealing import prove_one
+
+
+def _event_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise typer.BadParameter(f"{in_one_line(text)} is no id of an event, a UUID") from None
 
 
 @app.command()
 def prove(
+    event_id: Annotated[
+        UUID | None,
+        typer.Argument(parser=_event_id, metavar="[ID]", help="Of an event; with --version, of its order."),
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Which event of the order ID.")] = None,
+    checkpoint: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="The checkpoint to prove it against; the newest.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the proof there, not to standard output.")
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--all", help="All of it, from the beginning, whatever it takes.")
     ] = False,
@@ -24,7 +45,15 @@ def prove(
     """Compare the next rows of the read models with a fold of their events; exits with 1 where they differ.
 
     A run looks at as many events as the setting proof_budget says and goes on where the last one ended.
+    Given an event, it proves that this one is in the sealed log, to whoever has the public key.
     """
+    if event_id is not None:
+        if whole:
+            raise typer.BadParameter("--all goes with no event")
+        prove_one(event_id, version=version, checkpoint=checkpoint, output=output, as_json=as_json)
+        return
+    if version is not None or checkpoint is not None or output is not None:
+        raise typer.BadParameter("--version, --checkpoint and --output go with the id of an event")
     with open_store() as store, store.connection() as connection:
         proofs = proofs_of(store.domain)
         budget = None if whole else budget_of(connection) // len(proofs)

@@ -46,13 +46,6 @@ Keys = Annotated[
 Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there, not to standard output.")]
 
 
-def _event_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise typer.BadParameter(f"{in_one_line(text)} is no id of an event, a UUID") from None
-
-
 @app.command()
 def seal(
     repair: Annotated[
@@ -114,27 +107,6 @@ def verify(
     print_json(found) if as_json else _print_verified(found)
     if found.verdict != INTACT:
         raise typer.Exit(_NOT if found.verdict == ALTERED else _CANNOT_TELL)
-
-
-@app.command()
-def prove(
-    event_id: Annotated[
-        UUID,
-        typer.Argument(parser=_event_id, metavar="ID", help="Of the event; with --version, of its order."),
-    ],
-    version: Annotated[int | None, typer.Option(min=1, help="Which event of the order.")] = None,
-    checkpoint: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="The checkpoint to prove it against; the newest.")
-    ] = None,
-    output: Output = None,
-    as_json: Json = False,
-) -> None:
-    """Prove that one event is in the sealed log. Whoever gets the proof needs only it and the public key."""
-    with open_store() as store, store.connection() as connection:
-        if version is not None:
-            event_id = event_of(connection, event_id, version)
-        proof = prove_event(connection, event_id, checkpoint)
-    _hand_over(proof, output, as_json)
 
 
 @app.command("prove-consistency")
@@ -205,6 +177,16 @@ def seal_key(
             typer.echo(result["key"])  # for a file, as it is
             return
     print_json(result) if as_json else print_fields(result)
+
+
+def prove_one(
+    id_: UUID, *, version: int | None, checkpoint: int | None, output: Path | None, as_json: bool
+) -> None:
+    """`eventstore prove ID`: the proof that one event is in the sealed log."""
+    with open_store() as store, store.connection() as connection:
+        event_id = id_ if version is None else event_of(connection, id_, version)
+        proof = prove_event(connection, event_id, checkpoint)
+    _hand_over(proof, output, as_json)
 
 
 def _hand_over(proof: Proof, output: Path | None, as_json: bool) -> None:
