@@ -90,6 +90,7 @@ def test_there_is_a_recipe_for_whatever_a_domain_is_made_of() -> None:
         "A new event type",
         "A new column of orders",
         "A new read model",
+        "A new derived table",
         "A new format of files",
     ]
 
