@@ -7,6 +7,7 @@
 
 from typing import TYPE_CHECKING
 
+from eventstore.engine.interpretations import TwoInterpretationsWarning
 from eventstore.engine.state import UnfoldableEventError, UnknownVersionError
 from eventstore.face.store import Store, connect
 from eventstore.kernel.events import Event, UndecodableEvent, UnknownEvent
@@ -63,6 +64,7 @@ __all__ = [
     "Position",
     "RecordedEvent",
     "Store",
+    "TwoInterpretationsWarning",
     "UndecodableEvent",
     "UnfoldableEventError",
     "UnknownConsumerError",

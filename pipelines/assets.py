@@ -52,6 +52,11 @@ def order_events(
         f"{len(done.files)} files: {done.appended} events appended, {done.duplicates} duplicates, "
         f"{done.rejected} rejected"
     )
+    if done.rejected:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in done.rejects_by_reason.items())
+        context.log.warning(
+            f"{done.rejected} lines could not be appended ({reasons}): `eventstore rejects` shows them"
+        )
     for each in done.failed:
         context.log.warning(f"not read to its end: {each.file} ({each.reason})")
     return dg.MaterializeResult(

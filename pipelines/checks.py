@@ -29,7 +29,9 @@ OVERLAPS = overlaps_proof(DOMAIN.history).name
 
 @dg.asset_check(asset=order_events)
 def rejects(store: EventStore) -> dg.AssetCheckResult:
-    """Warns while lines that could not be appended wait for a fix and a retry."""
+    """Warns while lines that could not be appended wait for somebody to settle them: by a retry after a fix,
+    or by discarding them.
+    """
     with store.connect() as connection:
         by_reason = dict(
             connection.execute(
@@ -41,9 +43,10 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=(
             f"{sum(by_reason.values())} lines wait: `eventstore rejects` shows them, "
-            "`eventstore rejects retry` tries them again."
+            "`eventstore rejects retry` tries them again, `eventstore rejects discard` settles what is never "
+            "to be appended."
             if by_reason
-            else "Every line read so far is in the log."
+            else "Every line read so far is in the log, or somebody has settled it."
         ),
         metadata={"rejects_by_reason": count_by("reason", by_reason)},
     )

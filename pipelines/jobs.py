@@ -9,7 +9,13 @@ from eventstore.orders.domain import DOMAIN
 from pipelines import derived
 from pipelines.assets import LIVE, order_events, orders
 from pipelines.checks import overlaps
-from pipelines.ops import compare_with_replay, end_overdue_holders, prove_all, prove_some
+from pipelines.ops import (
+    compare_with_replay,
+    end_overdue_holders,
+    prove_all,
+    prove_some,
+    refresh_made_from_orders,
+)
 from pipelines.projections import promote_job, refresh_job, tags
 
 _HOUR = 3600
@@ -73,7 +79,14 @@ snapshot_day = dg.define_asset_job(
 )
 
 
-PROMOTIONS = {projection.name: promote_job(projection) for projection in DOMAIN.projections}
+PROMOTIONS = {
+    projection.name: promote_job(
+        projection,
+        also=dg.AssetSelection.assets(*derived.DERIVED) if projection is DOMAIN.states else None,
+        without=_nightly,
+    )
+    for projection in DOMAIN.projections
+}
 promote_orders = PROMOTIONS[DOMAIN.states.name]
 
 
@@ -101,6 +114,12 @@ def end_holders() -> None:
     end_overdue_holders()
 
 
+@dg.job(tags=tags(6 * _HOUR), executor_def=dg.in_process_executor)
+def follow_rules() -> None:
+    """After a promotion: bring the snapshots and the derived tables of `orders` up to its rules."""
+    refresh_made_from_orders()
+
+
 ALL: list[Any] = [
     ingest,
     *REFRESHES.values(),
@@ -114,4 +133,5 @@ ALL: list[Any] = [
     integrity_of_everything,
     integrity_by_replay,
     end_holders,
+    follow_rules,
 ]

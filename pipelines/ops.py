@@ -3,6 +3,8 @@
 import dagster as dg
 
 from eventstore.engine.candidate import candidate, discard
+from eventstore.engine.change import same_rules
+from eventstore.engine.made_from import refresh_made_from
 from eventstore.engine.preview import preview
 from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS
@@ -43,6 +45,14 @@ def end_overdue_holders(context: dg.OpExecutionContext, store: EventStore) -> No
             description=found.description,
         )
     )
+
+
+@dg.op(pool="snapshots")
+def refresh_made_from_orders(context: dg.OpExecutionContext, store: EventStore) -> None:
+    """Bring the snapshots and the derived tables of `orders` up to it and its rules."""
+    with store.connect() as connection:
+        for name in refresh_made_from(connection, DOMAIN, same_rules(DOMAIN, _STATES)):
+            context.log.info(f"{name} follows the rules of {_STATES.name}")
 
 
 @dg.op(pool="replay")

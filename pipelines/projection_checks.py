@@ -5,11 +5,14 @@ from typing import Any
 import dagster as dg
 
 from eventstore.engine.candidate import candidate
+from eventstore.engine.change import change_of, same_rules
 from eventstore.engine.preview import preview as preview_promotion
 from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.rules_verdicts import judge_change
 from eventstore.engine.standing import lag_of, watermark
 from eventstore.log.settings import policy
+from eventstore.orders.domain import DOMAIN
 from pipelines.resources import EventStore
 
 _ADVICE_ON_HOLDERS = (
@@ -50,22 +53,23 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
 
     @dg.asset_check(asset=asset)
     def fold_version(store: EventStore) -> dg.AssetCheckResult:
-        """Fails while the live table was folded by other rules than this code's."""
+        """Fails while the live table was folded by other rules than this code's; warns while a replay waits
+        for its promotion, or while tables that fold by the same rules disagree.
+        """
+        together = same_rules(DOMAIN, projection)
         with store.connect() as connection:
-            row = connection.execute(
-                "SELECT fold_version FROM projections WHERE name = %s", (projection.name,)
-            ).fetchone()
-        live = row[0] if row else None
-        same = live in (None, projection.fold_version)
+            verdict = judge_change(connection, DOMAIN, together)
+            live = {table.projection.name: table.live for table in change_of(connection, together).tables}
+        said = verdict.sentence[0].upper() + verdict.sentence[1:]
+        disagree = len(set(live.values()) - {None}) > 1
+        if disagree:
+            of_each = ", ".join(f"{name} {version}" for name, version in live.items())
+            said = f"Two interpretations are live ({of_each}). {said}"
         return dg.AssetCheckResult(
-            passed=same,
-            description=(
-                f"Folded by rules {projection.fold_version}."
-                if same
-                else f"Folded by rules {live}, the code has rules {projection.fold_version}: replay all "
-                f"of the group {asset} (Materialize all)."
-            ),
-            metadata={"live": str(live), "code": projection.fold_version},
+            passed=verdict.level == "ok" and not disagree,
+            severity=dg.AssetCheckSeverity.ERROR if verdict.level == "fail" else dg.AssetCheckSeverity.WARN,
+            description=f"{said}.",
+            metadata={"live": str(live[projection.name]), "code": projection.fold_version},
         )
 
     @dg.asset_check(asset=asset)

@@ -3,10 +3,12 @@
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from pydantic import Field
 
-from eventstore.engine.candidate import candidate
-from eventstore.engine.projection import BUCKETS, Projection
-from eventstore.engine.promote import promote, ready_to_promote
+from eventstore.engine.change import change_of, promote_change, ready_to_promote, same_rules
+from eventstore.engine.projection import Projection
+from eventstore.engine.promote import Promoted
 from eventstore.engine.refresh import refresh
 from eventstore.engine.replay import replay_bucket
 from eventstore.engine.standing import has_news, standing
@@ -26,9 +28,25 @@ def tags(max_runtime_s: int) -> dict[str, str]:
     return {"dagster/max_runtime": str(max_runtime_s), "dagster/max_retries": "3"}
 
 
+def group(projection: Projection[Any]) -> str:
+    """Projections that fold by the same rules are in one group: "Materialize all" is a change of rules."""
+    return same_rules(DOMAIN, projection)[0].name
+
+
 def _pool(projection: Projection[Any]) -> str:
     """One run at a time writes the live table."""
     return "refresh" if projection is DOMAIN.states else f"refresh_{projection.name}"
+
+
+class PromotionConfig(dg.Config):
+    """Whether a run promotes what waits for a person. A run by the clock does not."""
+
+    by_hand: bool = Field(
+        default=False, description="Promote what is held for a preview, or waits by the policy manual."
+    )
+    alone: bool = Field(
+        default=False, description="Only this table, not the others that fold by the same rules."
+    )
 
 
 def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.AssetsDefinition:
@@ -38,9 +56,9 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
         name=f"{projection.name}_replay",
         description=f"`{projection.name}` folded again from the first event, bucket by bucket, in a "
         "candidate table beside the live one.\n\nReaders notice nothing. To replay everything, materialize "
-        f"all of this group: when the last bucket stands, the run of `{projection.name}` makes the candidate "
-        "the live table.",
-        group_name=projection.name,
+        "all of this group: when the last bucket of all that fold by the same rules stands, the next run "
+        "makes the candidates the live tables.",
+        group_name=group(projection),
         kinds={"python", "postgres"},
         owners=OWNERS,
         deps=[log],
@@ -80,24 +98,25 @@ def live_asset(
         name=projection.name,
         description=f"{projection.description}\n\nA run promotes a finished replay, if there is one, "
         "then folds the events since the watermark.",
-        group_name=projection.name,
+        group_name=group(projection),
         kinds={"python", "postgres"},
         owners=OWNERS,
         deps=[log, dg.AssetDep(replay, partition_mapping=dg.AllPartitionMapping())],
         code_version=projection.fold_version,
         freshness_policy=FRESHNESS,
+        # The first of those that change together comes first, and promotes all of them.
+        op_tags={"dagster/priority": "1"} if group(projection) == projection.name else {},
         pool=_pool(projection),
     )
-    def live(context: dg.AssetExecutionContext, store: EventStore) -> dg.MaterializeResult[None]:
+    def live(
+        context: dg.AssetExecutionContext, config: PromotionConfig, store: EventStore
+    ) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
-            promoted = promote(connection, projection)
-            if promoted:
-                context.log.info(
-                    f"replay promoted: {promoted.added} rows added, {promoted.changed} changed, "
-                    f"{promoted.gone} gone"
-                )
+            promoted = _promote(context, connection, projection, config)
             done = refresh(connection, projection)
             context.log.info(f"{done.events} events folded into {done.rows} rows")
+            found = standing(connection, projection.name)
+            rules = found.fold_version if found else projection.fold_version
             return dg.MaterializeResult(
                 metadata={
                     "events": done.events,
@@ -107,21 +126,58 @@ def live_asset(
                     "lag_events": done.lag.events,
                     "lag_seconds": done.lag.seconds,
                     "events_per_second": per_second(done.events, done.seconds),
-                    "promoted": promoted is not None,
+                    "fold_version": rules,
+                    "promoted": projection.name in promoted,
+                    **_difference(promoted.get(projection.name)),
                     **table(connection, projection.name),
                 },
                 # New events come all the time, and by its schedule every table behind this one takes them in:
                 # that is no news of which a page should warn. Other rules are.
-                data_version=dg.DataVersion(f"rules {_rules(connection, projection)}"),
+                data_version=dg.DataVersion(_data_version(rules)),
             )
 
     return live
 
 
-def _rules(connection: Connection, projection: Projection[Any]) -> str:
-    """Those that the rows of the live table say they were folded by."""
-    found = standing(connection, projection.name)
-    return found.fold_version if found else projection.fold_version
+def _promote(
+    context: dg.AssetExecutionContext,
+    connection: Connection,
+    projection: Projection[Any],
+    config: PromotionConfig,
+) -> dict[str, Promoted]:
+    """Promote the change that this projection is part of, where it is time; what was promoted."""
+    together = (projection,) if config.alone else same_rules(DOMAIN, projection)
+    waited = {each.projection.name for each in change_of(connection, together).tables if each.waits}
+    promoted = promote_change(connection, together, by_hand=config.by_hand)
+    if promoted is None:
+        if config.by_hand:
+            replays = " and ".join(f"{each.name}_replay" for each in together)
+            raise dg.Failure(
+                f"Nothing to promote: {change_of(connection, together).in_words}. Materialize all of "
+                f"{replays}.",
+                allow_retries=False,
+            )
+        return {}
+    for name in waited:
+        done = promoted[name]
+        context.log.info(
+            f"{name}: replay by rules {done.fold_version} promoted, {done.added} rows added, "
+            f"{done.changed} changed, {done.gone} gone"
+        )
+    return {name: promoted[name] for name in waited}
+
+
+def _difference(promoted: Promoted | None) -> dict[str, Any]:
+    return (
+        {}
+        if promoted is None
+        else {"added": promoted.added, "changed": promoted.changed, "gone": promoted.gone}
+    )
+
+
+def _data_version(rules: str) -> str:
+    """What makes what is behind a table stale: other rules, not new events."""
+    return f"rules {rules}"
 
 
 def refresh_job(
@@ -141,53 +197,33 @@ def refresh_job(
     )
 
 
-def promote_job(projection: Projection[Any]) -> Any:
-    """`promote_<name>`: a person makes a complete replay the live table, after reading its preview."""
+def promote_job(
+    projection: Projection[Any],
+    also: dg.AssetSelection | None = None,
+    without: dg.AssetSelection | None = None,
+) -> Any:
+    """`promote_<name>`: a person makes a complete replay the live table, after reading its preview.
 
-    # The name of the step as runs of earlier releases know it.
-    step = "promote_candidate" if projection is DOMAIN.states else f"promote_{projection.name}_candidate"
-
-    @dg.op(name=step, pool=_pool(projection))
-    def promote_candidate(context: dg.OpExecutionContext, store: EventStore) -> None:
-        with store.connect() as connection:
-            promoted = promote(connection, projection, by_hand=True)
-            if promoted is None:
-                found = candidate(connection, projection)
-                raise dg.Failure(
-                    f"Nothing to promote: {found.buckets} of {BUCKETS} buckets stand by rules "
-                    f"{projection.fold_version}, {found.others} by others. Materialize all of "
-                    f"{projection.name}_replay.",
-                    allow_retries=False,
-                )
-        context.log.info(
-            f"promoted rules {promoted.fold_version}: {promoted.added} rows added, {promoted.changed} "
-            f"changed, {promoted.gone} gone"
-        )
-        context.log_event(
-            dg.AssetMaterialization(
-                projection.name,
-                description="A person promoted a replay.",
-                metadata={
-                    "added": promoted.added,
-                    "changed": promoted.changed,
-                    "gone": promoted.gone,
-                    "fold_version": promoted.fold_version,
-                    "watermark": str(promoted.watermark),
-                },
-            )
-        )
-
-    @dg.job(
-        name=f"promote_{projection.name}",
-        description=f"Make a complete replay the live `{projection.name}`, after reading the check `preview` "
-        f"of `{projection.name}_replay`.",
+    Of the first of those that fold by the same rules: all of them, and ``also`` what is made from them. Each
+    table is refreshed and checked as by every other run.
+    """
+    together = same_rules(DOMAIN, projection)
+    is_whole = together[0] is projection
+    names = [each.name for each in together] if is_whole else [projection.name]
+    selection: dg.AssetSelection = dg.AssetSelection.assets(*names)
+    selection = selection | also if also else selection
+    selection = selection - without if without else selection
+    config = PromotionConfig(by_hand=True, alone=not is_whole)
+    tables = " and ".join(f"`{name}`" for name in names)
+    return dg.define_asset_job(
+        f"promote_{projection.name}",
+        selection=selection,
+        description=f"Make a complete replay the live {tables}, after reading the check `preview` of "
+        f"`{projection.name}_replay`, and run every check. One that was interrupted is gone on with.",
+        config=dg.RunConfig(ops={projection.name: config}),
         tags=tags(_HOUR),
         executor_def=dg.in_process_executor,
     )
-    def job() -> None:
-        promote_candidate()
-
-    return job
 
 
 def schedule(projection: Projection[Any], job: Any, often: str, cron: str) -> dg.ScheduleDefinition:
@@ -206,10 +242,26 @@ def schedule(projection: Projection[Any], job: Any, often: str, cron: str) -> dg
         context: dg.ScheduleEvaluationContext, store: EventStore
     ) -> dg.RunRequest | dg.SkipReason:
         with store.connect() as connection:
-            if has_news(connection, projection.name) or ready_to_promote(connection, projection):
+            if (
+                has_news(connection, projection.name)
+                or ready_to_promote(connection, same_rules(DOMAIN, projection))
+                or _is_promoted_since(context.instance, connection, projection)
+            ):
                 return dg.RunRequest()
         if is_due(context.instance, job.name):
             return dg.RunRequest()
         return dg.SkipReason(f"No event above the watermark of {name}, and no finished replay to promote.")
 
     return when_there_is_news
+
+
+def _is_promoted_since(
+    instance: dg.DagsterInstance, connection: Connection, projection: Projection[Any]
+) -> bool:
+    """Whether the table follows other rules than when a run last told of it: it is to be checked again."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(projection.name))
+    found = standing(connection, projection.name)
+    if event is None or event.asset_materialization is None or found is None:
+        return False
+    told = (event.asset_materialization.tags or {}).get(DATA_VERSION_TAG, "")
+    return told.split(" up to ")[0] != _data_version(found.fold_version)

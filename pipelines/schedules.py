@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from eventstore.engine.change import change_of, same_rules
 from eventstore.engine.derived import EVERY_TEN_MINUTES
+from eventstore.engine.interpretations import interpretations
 from eventstore.log.holders import overdue_holders
 from eventstore.orders.domain import DOMAIN
 from pipelines import jobs
@@ -72,6 +74,26 @@ def end_holders_every_minute(store: EventStore) -> dg.RunRequest | dg.SkipReason
     return dg.RunRequest(run_key=f"{which[:500]} at {datetime.now(UTC):%Y-%m-%d %H:%M}"[:-1])
 
 
+@dg.schedule(
+    name="rules_every_minute",
+    job=jobs.follow_rules,
+    cron_schedule="* * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="After a promotion, lets what is made from `orders` follow its rules.",
+)
+def rules_every_minute(store: EventStore) -> dg.RunRequest | dg.SkipReason:
+    with store.connect() as connection:
+        live = {table.live for table in change_of(connection, same_rules(DOMAIN, DOMAIN.states)).tables}
+        disagreeing = [
+            each for each in interpretations(connection, DOMAIN) if DOMAIN.states.name in each.rules
+        ]
+    if not disagreeing:
+        return dg.SkipReason("Everything that is made from orders follows its rules.")
+    if len(live - {None}) > 1:
+        return dg.SkipReason(f"A promotion is not through: {disagreeing[0].in_words}.")
+    return dg.RunRequest()
+
+
 # Yesterday, an hour after it ended: by then most of its late events are here; the others are folded in later.
 snapshots_every_night = dg.build_schedule_from_partitioned_job(
     jobs.snapshot_day,
@@ -90,4 +112,5 @@ ALL = [
     integrity_every_night,
     history_check_every_night,
     end_holders_every_minute,
+    rules_every_minute,
 ]

@@ -47,6 +47,15 @@ def candidate(
     )
 
 
+def standing_buckets(connection: Connection, projection: Projection[Any], folding: Folding) -> set[int]:
+    """The buckets that stand by these rules."""
+    rows = connection.execute(
+        "SELECT bucket FROM replay_buckets WHERE projection = %s AND fold_version = %s",
+        (projection.name, folding.version),
+    )
+    return {bucket for (bucket,) in rows}
+
+
 def catch_up(
     connection: Connection, projection: Projection[Any], folding: Folding, after: UUID, until: UUID
 ) -> int:

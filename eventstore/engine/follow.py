@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from threading import Event
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -19,7 +20,7 @@ from eventstore.engine.derived import refresh_derived
 from eventstore.engine.domain import Domain
 from eventstore.engine.refresh import refresh
 from eventstore.engine.snapshots.build import refresh_stale
-from eventstore.engine.standing import watermark
+from eventstore.engine.standing import standing
 from eventstore.log.connection import FOLLOWER_LOCK, Connection, sibling
 from eventstore.log.errors import EventStoreError
 from eventstore.log.feed import BEGINNING
@@ -114,18 +115,24 @@ def _follow_rest(connection: Connection, domain: Domain[Any], wait: Callable[[fl
     others = domain.projections[1:]
     derived = partial(_refresh_all_derived, domain)
     parts = [_Part(derived, _DERIVED_S), _Part(partial(refresh_stale, states=domain.states), _SNAPSHOTS_S)]
-    seen = BEGINNING
+    seen: tuple[UUID, str | None] = (BEGINNING, None)
     while not wait(_REST_POLL_S):
         if others and _has_news(connection, [projection.name for projection in others]):
             for projection in others:
                 refresh(connection, projection)
-        reached = watermark(connection, domain.states.name)
+        reached = _standing_of(connection, domain.states.name)
         if reached != seen:
             seen = reached
             for part in parts:
                 part.is_due = True
         for part in parts:
             part.bring_up_to_date(connection)
+
+
+def _standing_of(connection: Connection, name: str) -> tuple[UUID, str | None]:
+    """What a change of shows that there is news: events folded, or other rules promoted."""
+    found = standing(connection, name)
+    return (found.watermark, found.fold_version) if found else (BEGINNING, None)
 
 
 class _Part:

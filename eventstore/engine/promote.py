@@ -42,12 +42,6 @@ def set_promotion_policy(connection: Connection, projection: Projection[Any], po
     connection.execute("UPDATE projections SET promotion = %s WHERE name = %s", (policy, projection.name))
 
 
-def ready_to_promote(connection: Connection, projection: Projection[Any]) -> bool:
-    """Whether the next refresh will promote: all buckets stand, and nobody has to look first."""
-    found = candidate(connection, projection)
-    return found.complete and not found.held and promotion_policy(connection, projection) == "auto"
-
-
 def promote(
     connection: Connection,
     projection: Projection[Any],

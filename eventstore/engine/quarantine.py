@@ -5,12 +5,58 @@ the rules is enough.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from eventstore.kernel.folding import Failure
 from eventstore.log.connection import Connection
 
 _TRIED_AT_ONCE = 500
+
+
+class SetAside(msgspec.Struct, frozen=True, kw_only=True):
+    """An order of which tables show only the events before one that fails."""
+
+    order_id: UUID
+    version: int | None  #: of the event that fails; None until the next refresh tries again
+    event_type: str | None
+    error: str
+    since: datetime
+    tables: list[str]  #: those that stop at this event
+
+
+class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
+    orders: int  #: all that are set aside
+    since: datetime | None  #: the first of them
+    first: list[SetAside]  #: the oldest first
+
+
+def read_quarantine(connection: Connection, names: Iterable[str], limit: int = 50) -> Quarantine:
+    """The orders that these tables have set aside; those of candidates are no part of it."""
+    tables = list(names)
+    orders, since = connection.execute(
+        "SELECT count(DISTINCT order_id), min(since) FROM quarantine WHERE projection = ANY(%s)", (tables,)
+    ).fetchone() or (0, None)
+    rows = connection.execute(
+        "SELECT order_id, version, event_type, error, min(since), array_agg(projection ORDER BY projection) "
+        "FROM quarantine WHERE projection = ANY(%s) GROUP BY order_id, version, event_type, error "
+        "ORDER BY min(since), order_id LIMIT %s",
+        (tables, limit),
+    ).fetchall()
+    fields = SetAside.__struct_fields__
+    return Quarantine(
+        orders=orders, since=since, first=[SetAside(**dict(zip(fields, row, strict=True))) for row in rows]
+    )
+
+
+def set_aside_since(connection: Connection, table: str, moment: datetime) -> int:
+    """How many orders were set aside since then."""
+    (number,) = connection.execute(
+        "SELECT count(*) FROM quarantine WHERE projection = %s AND since >= %s", (table, moment)
+    ).fetchone() or (0,)
+    return int(number)
 
 
 def quarantined(connection: Connection, table: str) -> set[UUID]:

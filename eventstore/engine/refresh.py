@@ -9,6 +9,7 @@ import msgspec
 from eventstore.engine.fold import refold
 from eventstore.engine.healing import orders_to_heal
 from eventstore.engine.projection import Projection, Target
+from eventstore.engine.quarantine import set_aside_since
 from eventstore.engine.reading import events_between
 from eventstore.engine.standing import Lag, Standing, advance, has_news, lag_of, lock, register, watermark
 from eventstore.log.connection import Connection
@@ -23,6 +24,7 @@ class Refreshed(msgspec.Struct, frozen=True, kw_only=True):
     events: int  #: events folded
     rows: int  #: rows written
     refolded: int  #: orders folded from their first event, because of late events
+    set_aside: int = 0  #: orders that went into quarantine: the rules fail on an event of theirs
     watermark: UUID
     lag: Lag  #: what is left, for example events of appends that are still open
     seconds: float
@@ -36,6 +38,8 @@ def refresh(connection: Connection, projection: Projection[Any]) -> Refreshed:
     """
     started = time.monotonic()
     register(connection, projection.name, projection.fold_version)
+    begun_at = connection.execute("SELECT clock_timestamp()").fetchone()
+    assert begun_at is not None
     events = 0
     rows = refolded = _heal(connection, projection)
     if has_news(connection, projection.name):
@@ -57,6 +61,7 @@ def refresh(connection: Connection, projection: Projection[Any]) -> Refreshed:
         events=events,
         rows=rows,
         refolded=refolded,
+        set_aside=set_aside_since(connection, projection.name, begun_at[0]),
         watermark=(reached := watermark(connection, projection.name)),
         lag=lag_of(connection, reached),
         seconds=time.monotonic() - started,

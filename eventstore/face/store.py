@@ -1,6 +1,8 @@
 """The Python API: ``store = eventstore.connect()``."""
 
 import logging
+import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +16,7 @@ from typing_extensions import TypeVar
 
 from eventstore.engine.current import current
 from eventstore.engine.domain import Domain
+from eventstore.engine.interpretations import TwoInterpretationsWarning, interpretations
 from eventstore.engine.state import state
 from eventstore.kernel.events import Event
 from eventstore.kernel.folding import FoldedState
@@ -43,6 +46,9 @@ S = TypeVar("S", bound=FoldedState, default=OrderState)
 #: What psycopg warns of arrives as an error too; a second time it would be lines on standard error.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
+#: Whether two interpretations are live is asked at most so often.
+_ASK_AGAIN_S = 10
+
 
 class Store(Generic[S]):
     """An event store. Safe to share between threads; close it, or use it in a ``with`` block."""
@@ -54,6 +60,7 @@ class Store(Generic[S]):
         self._replica = _pool(read_url) if read_url else None
         self._lock = Lock()
         self._checked = set[str]()
+        self._ask_at = 0.0
 
     @property
     def url(self) -> str:
@@ -128,9 +135,14 @@ class Store(Generic[S]):
         ``version``: exact, whichever of the three are given. Times without a zone are UTC.
 
         None where the order has no event within these limits. Raises UnknownVersionError for a version that
-        it does not have, UnfoldableEventError where one of the events makes no sense to the rules.
+        it does not have, UnfoldableEventError where one of the events makes no sense to the rules. Warns by
+        TwoInterpretationsWarning while a change of rules is under way: `orders_as_of()` may say otherwise.
         """
         with self.reading() as connection:
+            if time.monotonic() >= self._ask_at:
+                self._ask_at = time.monotonic() + _ASK_AGAIN_S
+                for found in interpretations(connection, self.domain):
+                    warnings.warn(found.in_words, TwoInterpretationsWarning, stacklevel=2)
             return state(connection, self.domain.states, as_uuid(order_id), at, known, version)
 
     def subscribe(

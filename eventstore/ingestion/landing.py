@@ -185,11 +185,19 @@ def _take(connection: Connection, claim: UUID, files: Sequence[Found], *, alone:
 
 def _forget_unseen(connection: Connection, files: Collection[Found]) -> None:
     """What nobody has wanted to try for a day is gone, or has changed and waits as another version."""
-    connection.execute(
-        "DELETE FROM landing_files l WHERE next_try_at < now() - %(long)s AND claimed_until < now() "
-        f"AND NOT EXISTS (SELECT FROM {_VERSIONS} WHERE {_SAME})",
-        _arrays([found.version for found in files]) | {"long": _KEEP_UNSEEN},
-    )
+    rows = connection.execute(
+        "SELECT file, size, modified_ns FROM landing_files "
+        "WHERE next_try_at < now() - %s AND claimed_until < now()",
+        (_KEEP_UNSEEN,),
+    ).fetchall()
+    unseen = {FileVersion(*row) for row in rows}
+    if unseen:
+        unseen -= {found.version for found in files}
+        connection.execute(
+            f"DELETE FROM landing_files l USING {_VERSIONS} WHERE {_SAME} "
+            "AND next_try_at < now() - %(long)s AND claimed_until < now()",
+            _arrays(sorted(unseen)) | {"long": _KEEP_UNSEEN},
+        )
 
 
 def _batched(files: Sequence[Found], size: int) -> Iterator[Sequence[Found]]:

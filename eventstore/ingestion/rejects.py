@@ -25,6 +25,11 @@ _BATCH_LINES = 1000
 _BATCH_BYTES = 8 << 20
 _DETAIL_LENGTH = 500
 
+_OF_FILE_AND_REASON = (
+    "(%(file)s::text IS NULL OR file = %(file)s OR right(file, length(%(file)s) + 1) = '/' || %(file)s) "
+    "AND (%(reason)s::text IS NULL OR reason = %(reason)s)"
+)
+
 
 class Reject(msgspec.Struct, frozen=True, kw_only=True):
     """A line that could not be appended, as the table ``rejects`` has it."""
@@ -39,6 +44,20 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
     raw_bytes: int
     rejected_at: datetime
     resolved_at: datetime | None
+    discarded_at: datetime | None = None
+    discarded_by: str | None = None
+    discard_reason: str | None = None
+
+
+class Discarded(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the rejects that somebody wanted to discard."""
+
+    ids: list[int]  #: that are discarded now, by this call
+    settled_before: list[int]  #: of those asked for by id
+    unknown: list[int]  #: ids that no reject has
+
+
+_COLUMNS = ", ".join(Reject.__struct_fields__)
 
 
 class _Waiting(NamedTuple):
@@ -66,22 +85,65 @@ def list_rejects(
     file: str | None = None,
     reason: str | None = None,
     resolved: bool = False,
+    discarded: bool = False,
     limit: int = 100,
 ) -> list[Reject]:
-    """The first ``limit`` rejects by id; unresolved ones, unless ``resolved`` are asked for.
+    """The first ``limit`` rejects by id; unresolved ones, unless ``resolved`` are asked for, or of these only
+    the ``discarded`` ones.
 
     ``file`` is a path or only the name of the file.
     """
+    which = "discarded_at IS NOT NULL" if discarded else f"resolved_at IS {'NOT ' if resolved else ''}NULL"
     with connection.cursor(row_factory=class_row(Reject)) as cursor:
         return cursor.execute(
-            "SELECT id, file, line, format, reason, detail, raw, raw_bytes, rejected_at, resolved_at "
-            "FROM rejects "
-            "WHERE (resolved_at IS NOT NULL) = %(resolved)s "
-            "AND (%(file)s::text IS NULL OR file = %(file)s "
-            "OR right(file, length(%(file)s) + 1) = '/' || %(file)s) "
-            "AND (%(reason)s::text IS NULL OR reason = %(reason)s) ORDER BY id LIMIT %(limit)s",
-            {"resolved": resolved, "file": file, "reason": reason, "limit": limit},
+            f"SELECT {_COLUMNS} FROM rejects WHERE {which} AND {_OF_FILE_AND_REASON} "
+            "ORDER BY id LIMIT %(limit)s",
+            {"file": file, "reason": reason, "limit": limit},
         ).fetchall()
+
+
+def find_reject(connection: Connection, reject_id: int) -> Reject | None:
+    """The reject with that id, settled or not."""
+    with connection.cursor(row_factory=class_row(Reject)) as cursor:
+        return cursor.execute(f"SELECT {_COLUMNS} FROM rejects WHERE id = %s", (reject_id,)).fetchone()
+
+
+def discard(connection: Connection, ids: Sequence[int] = (), *, why: str, by: str) -> Discarded:
+    """Settle rejects that are never to be appended; they are kept, with ``why`` and ``by`` whom."""
+    known: dict[int, bool] = dict(
+        connection.execute(
+            "SELECT id, resolved_at IS NOT NULL FROM rejects WHERE id = ANY(%s)", (list(ids),)
+        ).fetchall()
+    )
+    done = _discard(connection, "id = ANY(%(ids)s)", {"ids": list(ids)}, why, by)
+    return Discarded(
+        ids=done,
+        settled_before=[each for each in ids if each in known and each not in done],
+        unknown=[each for each in ids if each not in known],
+    )
+
+
+def discard_all(
+    connection: Connection, *, reason: str | None = None, file: str | None = None, why: str, by: str
+) -> Discarded:
+    """Settle all that wait with that reason code, or of that file, or both. Raises ValueError for neither."""
+    if reason is None and file is None:
+        raise ValueError("say which rejects: a reason code, a file, or both")
+    ids = _discard(connection, _OF_FILE_AND_REASON, {"reason": reason, "file": file}, why, by)
+    return Discarded(ids=ids, settled_before=[], unknown=[])
+
+
+def _discard(
+    connection: Connection, which: str, parameters: dict[str, object], why: str, by: str
+) -> list[int]:
+    if not why.strip():
+        raise ValueError("say why: somebody will ask")
+    rows = connection.execute(
+        "UPDATE rejects SET resolved_at = now(), discarded_at = now(), discarded_by = %(by)s, "
+        f"discard_reason = %(why)s WHERE resolved_at IS NULL AND {which} RETURNING id",
+        parameters | {"why": _storable(why.strip()), "by": _storable(by)},
+    )
+    return sorted(number for (number,) in rows)
 
 
 def count_by_reason(connection: Connection) -> dict[str, int]:
@@ -128,8 +190,11 @@ def damaged_files(connection: Connection, limit: int = 1000) -> list[tuple[str, 
     ).fetchall()
 
 
-def retry(connection: Connection, codec: Codec, formats: Sequence[Format]) -> Retried:
-    """Try all unresolved rejects again, as after a fix or with newer code, each by the format it came in.
+def retry(
+    connection: Connection, codec: Codec, formats: Sequence[Format], ids: Sequence[int] | None = None
+) -> Retried:
+    """Try all unresolved rejects again, or those of ``ids``, each by the format it came in: as after a fix or
+    with newer code.
 
     One that is appended now, or turns out to be in the log already, is resolved in the same transaction;
     the others wait on, with the reason they have now. So does what tells of a damaged file: it is a piece of
@@ -137,7 +202,7 @@ def retry(connection: Connection, codec: Codec, formats: Sequence[Format]) -> Re
     """
     done, known = Retried(), by_name(formats)
     after = 0
-    while batch := _unresolved(connection, after):
+    while batch := _unresolved(connection, after, ids):
         after = max(batch)
         events: list[Numbered] = []
         refused: list[Refused] = []
@@ -176,7 +241,7 @@ def _event(waiting: _Waiting, known: Mapping[str, Format], codec: Codec) -> Stag
         raise RefusedError("format_failed", f"{form.name}: {type(error).__name__}: {error}") from error
 
 
-def _unresolved(connection: Connection, after: int) -> dict[int, _Waiting]:
+def _unresolved(connection: Connection, after: int, ids: Sequence[int] | None) -> dict[int, _Waiting]:
     """The next unresolved rejects by id: some lines, or some megabytes."""
     found: dict[int, _Waiting] = {}
     size = 0
@@ -184,8 +249,8 @@ def _unresolved(connection: Connection, after: int) -> dict[int, _Waiting]:
         cursor.itersize = 50
         cursor.execute(
             "SELECT id, line, raw, raw_bytes, format, reason, detail FROM rejects "
-            "WHERE resolved_at IS NULL AND id > %s ORDER BY id",
-            (after,),
+            "WHERE resolved_at IS NULL AND id > %s AND (%s::bigint[] IS NULL OR id = ANY(%s)) ORDER BY id",
+            (after, ids, ids),
         )
         for number, line, raw, raw_bytes, form, reason, detail in cursor:
             found[number] = _Waiting(Line(line, raw, raw_bytes), form, reason, detail)
@@ -196,8 +261,10 @@ def _unresolved(connection: Connection, after: int) -> dict[int, _Waiting]:
 
 
 def _resolve(connection: Connection, settled: Settled) -> None:
+    # One that somebody discarded in this moment is in the log all the same.
     connection.execute(
-        "UPDATE rejects SET resolved_at = now() WHERE id = ANY(%s) AND resolved_at IS NULL",
+        "UPDATE rejects SET resolved_at = now(), discarded_at = NULL, discarded_by = NULL, "
+        "discard_reason = NULL WHERE id = ANY(%s) AND (resolved_at IS NULL OR discarded_at IS NOT NULL)",
         ([*settled.appended, *settled.duplicates],),
     )
     with connection.cursor() as cursor:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from eventstore.log.connection import Connection
 from eventstore.seals import records
 from eventstore.seals.checkpoint import LEAF_FORMAT, Signed, read_checkpoint
+from eventstore.seals.epochs import current_epoch
 from eventstore.seals.folder import Unreadable
 from eventstore.seals.keyring import Keyring
 from eventstore.seals.leaves import BUCKETS
@@ -131,7 +132,8 @@ class Claims:
         signed, where = outsider
         made = signed.checkpoint
         begins = [number for epoch, number in self._epoch_begins.items() if epoch > made.epoch]
-        if begins and made.number >= min(begins):
+        is_later = made.number > self._last_row and made.epoch < current_epoch(connection)
+        if is_later or (begins and made.number >= min(begins)):
             self.gaps.append(
                 f"checkpoint {made.number} of epoch {made.epoch}, {where}: taken away by a declared restore"
             )

@@ -58,7 +58,8 @@ class Tree:
         text = "\n".join(path.read_text(encoding="utf-8") for path in versions.glob("*.py"))
 
         def ids(name: str) -> set[str]:
-            return set(re.findall(rf'^{name} = "(.+)"', text, re.MULTILINE))
+            lines = re.findall(rf"^{name} = .*$", text, re.MULTILINE)
+            return {each for line in lines for each in re.findall(r'"(.+?)"', line)}
 
         [newest] = ids("revision") - ids("down_revision")
         return re.sub(r"^\+down_revision = .*$", f'+down_revision = "{newest}"', patch, flags=re.MULTILINE)

@@ -464,7 +464,7 @@ def test_the_views_of_a_team_survive_that_sums_become_unbounded_and_no_table_is_
     before, stored = connection.execute(CATALOG).fetchall(), connection.execute(files).fetchall()
     upgrade(url)
     assert connection.execute(CATALOG).fetchall() == before
-    assert connection.execute(files).fetchall() == stored
+    assert dict(stored).items() <= dict(connection.execute(files).fetchall()).items()
     limited = connection.execute(
         "SELECT attrelid::regclass, attname FROM pg_attribute WHERE atttypmod > 0 AND attname ~ "
         "'^(paid_amount|refunded_amount|lifetime_value|revenue|refunds)$'"

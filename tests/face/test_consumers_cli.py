@@ -118,10 +118,7 @@ def test_status_names_holders_of_every_kind_and_what_ends_an_old_one(
         shown = cli("status").out
         assert f"projection orders held by pid {other.info.backend_pid} (role" in shown
         assert "[forgotten]" in shown
-        assert (
-            f"holds readers back with an open append; to end it run: SELECT pg_terminate_backend({pid})"
-            in shown
-        )
+        assert f"holds readers back with an open append\tSELECT pg_terminate_backend({pid})\n" in shown
 
 
 @pytest.mark.parametrize("terminal", [True, False])

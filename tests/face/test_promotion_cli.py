@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ from eventstore.face.cli import projecting
 from eventstore.kernel.folding import Folding
 from eventstore.orders.domain import DOMAIN, HISTORY, ORDERS
 from eventstore.orders.order import OrderState, status_of
-from tests.shipped import RULES
+from tests.shipped import RULES, build_snapshots
 
 Cli = Callable[..., Any]
 
@@ -42,6 +43,10 @@ def statuses(connection: psycopg.Connection[Any]) -> dict[str, int]:
     return dict(connection.execute("SELECT status, count(*) FROM orders GROUP BY 1").fetchall())
 
 
+def as_of_now(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    return dict(connection.execute("SELECT status, count(*) FROM orders_as_of(now()) GROUP BY 1").fetchall())
+
+
 def test_a_new_rule_is_previewed_promoted_and_rolled_back(
     cli: Cli, connection: psycopg.Connection[Any], new_rules: Callable[[], None]
 ) -> None:
@@ -55,17 +60,53 @@ def test_a_new_rule_is_previewed_promoted_and_rolled_back(
     shown = cli("replay", "--preview", "--sample", "2")
     assert shown.code == 0
     assert f"{RULES.version} -> newer" in shown.out
-    assert shown.out.count("status Returned") == 2
+    assert shown.out.count("status Returned") == 2 * len(("orders", "order_history"))
     assert "`eventstore promote`" in shown.out
     found = cli("replay", "--preview", "--json").json
     assert (found["changed"], found["columns"], len(found["sample"])) == (3, {"status": 3}, 3)
+    assert found["projections"]["order_history"]["columns"] == {"status": 3}
     assert statuses(connection) == {"Cancelled": 3, "Shipped": 1}
     promoted = cli("promote", "--json").json
     assert [promoted[what] for what in ("added", "changed", "gone", "fold_version")] == [0, 3, 0, "newer"]
-    assert statuses(connection) == {"Returned": 3, "Shipped": 1}
+    assert statuses(connection) == as_of_now(connection) == {"Returned": 3, "Shipped": 1}
     back = cli("rollback", "--json").json
     assert (back["rules"], back["changed"]) == (RULES.version, 3)
-    assert statuses(connection) == {"Cancelled": 3, "Shipped": 1}
+    assert statuses(connection) == as_of_now(connection) == {"Cancelled": 3, "Shipped": 1}
+
+
+def test_a_replay_changes_all_that_fold_by_these_rules_and_what_is_made_from_them(
+    cli: Cli, connection: psycopg.Connection[Any], new_rules: Callable[[], None]
+) -> None:
+    order = uuid4()
+    cli("append", order, "OrderShipped", "{}", "--at", "2026-03-01")
+    cli("append", order, "OrderCancelled", "{}", "--at", "2026-03-02")
+    cli("refresh")
+    build_snapshots(connection, date(2026, 3, 2), date(2026, 3, 2))
+    new_rules()
+    done = cli("replay", "--json").json
+    assert (done["changed"], done["projections"]["order_history"]["changed"]) == (1, 1)
+    assert statuses(connection) == as_of_now(connection) == {"Returned": 1}
+    assert connection.execute("SELECT status FROM order_snapshots").fetchall() == [("Returned",)]
+    assert connection.execute("SELECT DISTINCT fold_version FROM projections").fetchall() == [("newer",)]
+
+
+def test_one_table_alone_is_changed_by_name_and_the_others_say_so(
+    cli: Cli, connection: psycopg.Connection[Any], new_rules: Callable[[], None]
+) -> None:
+    order = uuid4()
+    cli("append", order, "OrderShipped", "{}", "--at", "2026-03-01")
+    cli("append", order, "OrderCancelled", "{}", "--at", "2026-03-02")
+    cli("refresh")
+    new_rules()
+    assert cli("replay", "--only", "orders", "--preview").code == 0
+    refused = cli("promote")
+    assert refused.code == 1
+    assert "of order_history 0 of 16 buckets stand by rules newer" in refused.err
+    assert "`eventstore promote --only orders`" in refused.err
+    assert statuses(connection) == {"Cancelled": 1}
+    assert "projections" not in cli("promote", "--only", "orders", "--json").json
+    assert (statuses(connection), as_of_now(connection)) == ({"Returned": 1}, {"Cancelled": 1})
+    assert "Give one name" in cli("promote", "orders", "--only", "order_history").err
 
 
 def test_the_history_of_the_orders_is_previewed_and_promoted_like_the_orders(
@@ -115,9 +156,13 @@ def test_what_cannot_be_promoted_or_rolled_back_says_what_to_do(
 
 
 def test_each_projection_has_its_own_promotion_policy(cli: Cli) -> None:
-    assert cli("promotion", "--json").json == {"promotion": "auto"}
+    both = {"orders": "auto", "order_history": "auto"}
+    assert cli("promotion", "--json").json == {"promotion": "auto", "projections": both}
     assert cli("promotion", "manual", "order_history", "--json").json == {"promotion": "manual"}
-    assert cli("promotion", "--json").json == {"promotion": "auto"}
+    both["order_history"] = "manual"
+    assert cli("promotion", "--json").json == {"promotion": "auto", "projections": both}
+    assert cli("promotion", "manual").out.split() == ["promotion", "manual"]
+    assert cli("promotion", "--only", "order_history", "--json").json == {"promotion": "manual"}
     refused = cli("promotion", "sometimes")
     assert refused.code == 2
     assert "give auto or manual" in refused.err

@@ -15,6 +15,7 @@ from eventstore.ingestion.rejects import Retried, count_by_reason, list_rejects
 from eventstore.kernel.codec import Codec, PayloadError
 from eventstore.kernel.events import Event
 from eventstore.orders.events import EVENTS
+from tests.engine.standing import before_call
 from tests.shipped import FORMATS, retry
 
 Connection = psycopg.Connection[Any]
@@ -166,3 +167,84 @@ def test_details_that_a_text_of_postgresql_cannot_hold_are_stored_readably(
     assert ingest_bytes(line).rejects_by_reason == {"bad_payload": 1}
     [reject] = list_rejects(connection)
     assert reject.detail.startswith("a \N{REPLACEMENT CHARACTER} and ? and xxx")
+
+
+def test_what_somebody_discards_is_kept_with_whom_and_why_and_waits_no_more(
+    connection: Connection, event: Make, ingest_bytes: Run
+) -> None:
+    ingest_bytes(b"\n".join([b"nonsense", event(type="OrderTeleported"), b"more nonsense"]), "a.ndjson")
+    first, second, third = list_rejects(connection)
+    done = rejects.discard(connection, [first.id, 10**12], why=" a test file ", by="ann")
+    assert (done.ids, done.settled_before, done.unknown) == ([first.id], [], [10**12])
+    assert list_rejects(connection) == [second, third]
+    [kept] = list_rejects(connection, discarded=True)
+    assert (kept.raw, kept.discarded_by, kept.discard_reason) == (b"nonsense", "ann", "a test file")
+    assert kept.discarded_at == kept.resolved_at is not None
+    assert rejects.find_reject(connection, first.id) == kept
+    again = rejects.discard(connection, [first.id], why="twice", by="bob")
+    assert (again.ids, again.settled_before) == ([], [first.id])
+    assert list_rejects(connection, discarded=True) == [kept]
+    assert counts(retry(connection)) == (2, 0, 0, 2)
+
+
+def test_all_of_one_kind_or_of_one_file_are_discarded_together(
+    connection: Connection, event: Make, ingest_bytes: Run
+) -> None:
+    ingest_bytes(b"\n".join([b"nonsense", event(type="OrderTeleported")]), "a.ndjson")
+    ingest_bytes(b"\n".join([b"nonsense", event(type="OrderTeleported")]), "b.ndjson")
+    assert (
+        len(rejects.discard_all(connection, reason="not_json", file="a.ndjson", why="no", by="ann").ids) == 1
+    )
+    assert count_by_reason(connection) == {"unknown_type": 2, "not_json": 1}
+    assert len(rejects.discard_all(connection, reason="unknown_type", why="no", by="ann").ids) == 2
+    assert count_by_reason(connection) == {"not_json": 1}
+    with pytest.raises(ValueError, match="say which"):
+        rejects.discard_all(connection, why="no", by="ann")
+    with pytest.raises(ValueError, match="say why"):
+        rejects.discard_all(connection, reason="not_json", why=" ", by="ann")
+    assert count_by_reason(connection) == {"not_json": 1}
+
+
+def test_a_discarded_line_stays_discarded_when_its_file_comes_again(
+    connection: Connection, ingest_bytes: Run
+) -> None:
+    ingest_bytes(b"nonsense", "a.ndjson")
+    rejects.discard_all(connection, reason="not_json", why="no", by="ann")
+    ingest_bytes(b"nonsense", "a.ndjson")
+    assert count_by_reason(connection) == {}
+    assert len(list_rejects(connection, discarded=True)) == 1
+
+
+def test_only_the_rejects_that_were_named_are_tried_again(
+    connection: Connection, event: Make, ingest_bytes: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older_code:
+        older_code.delitem(EVENTS.types, "OrderPaid")
+        ingest_bytes(b"\n".join(event(id=str(n)) for n in range(3)))
+    _, second, _ = list_rejects(connection)
+    assert counts(rejects.retry(connection, EVENTS, FORMATS, [second.id])) == (1, 1, 0, 0)
+    assert [reject.line for reject in list_rejects(connection)] == [1, 3]
+
+
+def test_a_line_that_a_retry_appends_in_the_moment_of_its_discarding_counts_as_appended(
+    connection: Connection,
+    database_url: str,
+    event: Make,
+    ingest_bytes: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as older_code:
+        older_code.delitem(EVENTS.types, "OrderPaid")
+        ingest_bytes(event())
+    with psycopg.connect(database_url, autocommit=True) as other:
+        before_call(
+            monkeypatch,
+            rejects,
+            "append",
+            1,
+            lambda: rejects.discard_all(other, reason="unknown_type", why="no", by="ann"),
+        )
+        assert counts(retry(connection)) == (1, 1, 0, 0)
+    assert list_rejects(connection, discarded=True) == []
+    [settled] = list_rejects(connection, resolved=True)
+    assert settled.discarded_by is None

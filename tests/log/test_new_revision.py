@@ -59,12 +59,12 @@ def test_a_maintainer_writes_a_revision_and_the_next_init_runs_it(
 def test_the_next_number_is_taken_and_a_team_may_take_an_id_of_its_own(schema: Path) -> None:
     highest = max(int(each) for each in migrate.revisions() if each.isdecimal())
     [first, _] = new_revision("one", schema)
-    [team, _] = new_revision("theirs", schema, "shop_1")
+    [team, _] = new_revision("theirs", schema, "theirs_1")
     [second, _] = new_revision("two", schema)
     assert first.name == f"{highest + 1:04}_one.py"
-    assert team.name == "shop_1_theirs.py"
+    assert team.name == "theirs_1_theirs.py"
     assert second.name == f"{highest + 2:04}_two.py"
-    assert 'down_revision = "shop_1"' in second.read_text()
+    assert 'down_revision = "theirs_1"' in second.read_text()
 
 
 def test_where_two_revisions_come_last_it_is_said_and_a_new_one_brings_them_together(
@@ -72,15 +72,15 @@ def test_where_two_revisions_come_last_it_is_said_and_a_new_one_brings_them_toge
 ) -> None:
     url, newest = new_database(), migrate.revisions()[-1]
     [ours, _] = new_revision("ours", schema, "upstream")
-    theirs = schema / "versions" / "shop_1_theirs.py"
-    theirs.write_text(ours.read_text().replace("upstream", "shop_1"))
+    theirs = schema / "versions" / "theirs_1_theirs.py"
+    theirs.write_text(ours.read_text().replace("upstream", "theirs_1"))
     configuration = migrate.configuration
     monkeypatch.setattr(migrate, "configuration", lambda *_: configuration(schema))
-    with pytest.raises(ServerError, match="the revisions shop_1 and upstream both come last: `make revision"):
+    with pytest.raises(ServerError, match="theirs_1 and upstream both come last: `make revision"):
         migrate.upgrade(url)
     assert migrate.current(url) == newest
     [both] = new_revision("both", schema)
-    assert 'down_revision = ("shop_1", "upstream")' in both.read_text()
+    assert 'down_revision = ("theirs_1", "upstream")' in both.read_text()
     assert migrate.revisions()[-1] == both.name.partition("_")[0]
 
 

@@ -84,11 +84,16 @@ def test_a_replay_is_a_backfill_of_16_buckets_of_which_a_run_takes_four(
     assert replay.backfill_policy == dg.BackfillPolicy.multi_run(4)
 
 
-def test_materializing_all_of_the_group_orders_is_the_replay_and_its_promotion(
+def test_materializing_all_of_the_group_orders_is_the_replay_of_all_by_its_rules_and_the_promotion(
     code_location: dg.Definitions,
 ) -> None:
     groups = {name: spec.group_name for name, spec in specs(code_location).items()}
-    assert {name for name, group in groups.items() if group == "orders"} == {"orders", "orders_replay"}
+    assert {name for name, group in groups.items() if group == "orders"} == {
+        "orders",
+        "orders_replay",
+        "order_history",
+        "order_history_replay",
+    }
 
 
 def test_the_code_version_is_the_version_of_the_rules(code_location: dg.Definitions) -> None:

@@ -463,7 +463,10 @@ def test_an_epoch_that_was_declared_makes_a_gap_and_no_problem(
     session.execute("SELECT begin_epoch('restore', 'found out')")
     with pytest.raises(SealError):
         seal(session, outside)
+    assert verify(session, outside).verdict != INTACT
     declare_epoch(session, 2, "an older backup", "ann")  # … and somebody says so
+    found = verify(session, outside)
+    assert (found.problems, len(found.gaps)) == ([], 1)
     assert seal(session, outside).checkpoint == 2
     found = verify(session, outside)
     assert (found.verdict, found.problems, found.sealed) == (INTACT, [], 5)

@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 
+import msgspec
 import psycopg
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from eventstore.server import embedded
+from eventstore.server import cluster, embedded
 from eventstore.server.backup import base_backup, catalogue, nightly, recovery, wal_archive
 from eventstore.server.backup.catalogue import Found
 from eventstore.server.backup.programs import server_folder
@@ -273,20 +274,58 @@ def test_a_backup_that_was_killed_does_not_count(server: str, backups: Path) -> 
 def test_a_restore_that_was_killed_is_done_again(server: str, backups: Path, home: Path) -> None:
     write(server, 1)
     found = base_backup.take(server, backups)
-
-    class Killed(BaseException):
-        """As kill -9: what was begun stays there."""
-
-    left = home / "postgres.restoring"
-
-    def killed(_: str) -> None:
-        shutil.copytree(left / "base", home / "copy")
-        raise Killed
-
-    with pytest.raises(Killed):
-        recovery.restore(found, home, None, killed, lambda _: None)
-    (home / "copy").rename(left)
+    script = (
+        "import sys, time; from pathlib import Path; from eventstore.server.backup import recovery; "
+        "found = recovery.choose(Path(sys.argv[1]), None); "
+        "settle = lambda _: print(flush=True) or time.sleep(600); "
+        "recovery.restore(found, Path(sys.argv[2]), None, settle, print)"
+    )
+    command: list[str | Path] = [sys.executable, "-c", script, backups, home]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as restoring:
+        assert restoring.stdout is not None
+        while restoring.stdout.readline().strip():
+            pass  # the restored server serves when the line is empty
+        restoring.kill()
+    left = cluster.processes(home.resolve() / "postgres.restoring")
+    assert left
     assert restored(found, home) == [1]
+    assert not any(process.is_running() for process in left)
+
+
+def test_what_is_wrong_with_the_restored_database_is_said_as_it_is(
+    server: str, backups: Path, home: Path
+) -> None:
+    found = base_backup.take(server, backups)
+
+    def refuse(_: str) -> None:
+        raise ServerError("of a later release")
+
+    with pytest.raises(ServerError, match=r"^of a later release$"):
+        recovery.restore(found, home, None, refuse, lambda _: None)
+    assert not list(home.glob("postgres*/"))
+
+
+def test_without_programs_of_its_version_a_backup_is_not_touched(
+    server: str, backups: Path, home: Path
+) -> None:
+    found = base_backup.take(server, backups)
+    other = Found(found.folder, msgspec.structs.replace(found.backup, server_version=99))
+    with pytest.raises(ServerError, match="no PostgreSQL 99 here"):
+        restored(other, home)
+    assert not list(home.iterdir())
+
+
+def test_folders_whose_names_are_no_text_will_do(server: str, tmp_path: Path, home: Path) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS noted; CREATE TABLE noted (n int)")
+    write(server, 1)
+    backups = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b'\xff \"%f"))
+    found = base_backup.take(server, backups)
+    odd = home / os.fsdecode(b"h'\xff, \\%p")
+    try:
+        assert restored(found, odd) == [1]
+    finally:
+        embedded.stop(odd)
 
 
 def test_of_several_backups_the_last_before_the_moment_is_chosen(server: str, backups: Path) -> None:
@@ -306,8 +345,6 @@ def test_of_several_backups_the_last_before_the_moment_is_chosen(server: str, ba
 
 def aged(found: Found, days: int) -> Found:
     """As if it had been taken so many days ago."""
-    import msgspec  # noqa: PLC0415
-
     ago = timedelta(days=days)
     backup = msgspec.structs.replace(
         found.backup, started_at=found.backup.started_at - ago, finished_at=found.backup.finished_at - ago

@@ -3,24 +3,32 @@
 import sys
 
 import psycopg
+import typer
 
 from eventstore.face.cli import (
     alerting,
     backing_up,
     consumers,
+    doctor,
     following,
     history,
     ingesting,
     operating,
+    orders,
     projecting,
     proving,
+    quarantine,
+    rejects,
     replicating,
     sealing,
     settings,
+    snapshots,
+    status,
     writing,
 )
 from eventstore.face.cli.app import app
 from eventstore.face.cli.output import any_character, close_output, complain
+from eventstore.face.cli.stopping import StoppedError
 from eventstore.face.times import UnreadableTimeError
 from eventstore.ingestion.files import InputFileError
 from eventstore.kernel.codec import PayloadError
@@ -33,16 +41,22 @@ __all__ = [
     "app",
     "backing_up",
     "consumers",
+    "doctor",
     "following",
     "history",
     "ingesting",
     "main",
     "operating",
+    "orders",
     "projecting",
     "proving",
+    "quarantine",
+    "rejects",
     "replicating",
     "sealing",
     "settings",
+    "snapshots",
+    "status",
     "writing",
 ]
 
@@ -66,6 +80,9 @@ def _run() -> int:
         app()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
+    except StoppedError as stopped:
+        typer.echo(str(stopped), err=True)
+        return _INTERRUPTED
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (InputFileError, PayloadError, UnreadableTimeError) as error:

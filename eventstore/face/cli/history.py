@@ -1,5 +1,6 @@
 """history: what each event of an order changed, or what changed between two moments."""
 
+from collections import deque
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -23,27 +24,43 @@ def history(
         tuple[str, str] | None,
         typer.Option(metavar="T1 T2", help="What changed between two moments of business time."),
     ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many, the last ones.")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only what had happened by then (business time).")
+    ] = None,
+    known: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only what was known by then (recorded time).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show an order's events as they were recorded: what each changed, who sent it, what is late or odd.
 
     A time is ISO 8601 (without a zone: UTC), a date (its start) or words such as "2 days ago".
     """
+    at_time, known_time = (None if text is None else parse_time(text) for text in (at, known))
+    if diff and not (limit is None and at is None and known is None):
+        raise fail("--diff shows two moments: it goes without --limit, --at and --known")
+    entries, is_there = deque[HistoryEntry](maxlen=limit), False
     with open_store() as store:
         replica = how_old(store)
         with store.reading() as connection:
             if diff:
                 _diff(connection, store.domain.states, order_id, diff, as_json)
-            entries = [] if diff else list(history_of(connection, store.domain.states, order_id))
+            for entry in () if diff else history_of(connection, store.domain.states, order_id):
+                is_there = True
+                if known_time is not None and entry.event.recorded_at > known_time:
+                    break  # they come in the order of their recording
+                if at_time is None or entry.event.happened_at <= at_time:
+                    entries.append(entry)
         say_how_old(replica)
     if diff:
         return
     if not entries:
-        raise fail(f"order {order_id} has no events")
+        raise fail(f"order {order_id} has no events{' within these limits' if is_there else ''}")
     if as_json:
         print_json({"order_id": order_id, "events": list(map(_as_json, entries))})
     else:
-        print_timeline(entries)
+        print_timeline(list(entries))
 
 
 def _diff(

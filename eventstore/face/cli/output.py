@@ -65,6 +65,12 @@ def complain(message: str) -> None:
         typer.secho(f"error: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.RED)
 
 
+def warn(message: str) -> None:
+    """One line on standard error: what a person should know although the command did what it was to do."""
+    with suppress(OSError):
+        typer.secho(f"warning: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.YELLOW)
+
+
 def note(message: str) -> None:
     """Something beside the answer, a line on standard error."""
     with suppress(OSError):
@@ -101,14 +107,6 @@ def lag(of: ProjectionStatus | ConsumerStatus) -> str:
     return f"{of.lag_events:,}{' or more' if of.lag_or_more else ''} events, {of.lag_seconds:.1f} s"
 
 
-def describe_seconds(seconds: float) -> str:
-    """A duration in the unit that fits."""
-    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:,.1f} seconds"
-
-
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
     """Name and value, a line each; what is empty is left out."""
     shown = {
@@ -121,13 +119,9 @@ def print_fields(fields: dict[str, Any], title: str | None = None) -> None:
         for line in ([title] if title else []) + [f"{name:{width}}  {text}" for name, text in shown.items()]:
             typer.echo(line)
         return
-    table = Table(
-        box=None,
-        show_header=False,
-        title=Text(title) if title else None,
-        title_justify="left",
-        pad_edge=False,
-    )
+    if title:
+        console.print(Text(title, style="italic"))
+    table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, text in shown.items():

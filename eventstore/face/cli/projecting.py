@@ -1,31 +1,38 @@
-"""refresh, replay, promote, rollback: from the log to the read models."""
+"""refresh, replay, promote, rollback: from the log to the read models.
+
+A change of rules is one operation for all projections that fold by the same rules; a name means one of them.
+"""
 
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from eventstore.engine.candidate import candidate
-from eventstore.engine.derived import refresh_derived
-from eventstore.engine.preview import SAMPLE, Difference, Preview
+from eventstore.engine.change import Change, change_of, promote_change, same_rules
+from eventstore.engine.made_from import refresh_made_from
+from eventstore.engine.preview import SAMPLE
 from eventstore.engine.preview import preview as preview_promotion
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.promote import Promoted, promotion_policy, set_promotion_policy
 from eventstore.engine.promote import promote as promote_candidate
 from eventstore.engine.refresh import refresh as refresh_projection
-from eventstore.engine.replay import replay_bucket
-from eventstore.engine.snapshots.build import refresh_stale
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.keeping_up import keep_up
-from eventstore.face.cli.output import console, print_fields, print_json, progress_console
+from eventstore.face.cli.output import console, print_fields, print_json, warn
+from eventstore.face.cli.previewing import print_preview
+from eventstore.face.cli.replaying import replay_all
+from eventstore.face.cli.stopping import told_when_stopped
+from eventstore.kernel.counted import counted
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
-from eventstore.log.counting import count_rows
 from eventstore.orders.domain import DOMAIN
 
-ProjectionName = Annotated[str, typer.Argument(metavar="[PROJECTION]", help="Which projection.")]
+ProjectionName = Annotated[
+    str | None,
+    typer.Argument(metavar="[PROJECTION]", help="One projection; without it all that fold by these rules."),
+]
+Only = Annotated[str | None, typer.Option(metavar="NAME", help="One projection, as if it were named.")]
+Projections = tuple[Projection[Any], ...]
 
 
 @app.command()
@@ -42,15 +49,21 @@ def refresh(
     if follow:
         keep_up(as_json)
         return
-    with open_store() as store, store.connection() as connection:
+    kept = "stopped: what was folded is kept, whole chunks of it; run it again to go on"
+    with told_when_stopped(kept), open_store() as store, store.connection() as connection:
         results = {
             projection.name: refresh_projection(connection, projection) for projection in DOMAIN.projections
         }
-        derived: dict[str, msgspec.Struct] = {"order_snapshots": refresh_stale(connection, DOMAIN.states)}
-        derived |= {each.name: refresh_derived(connection, each) for each in DOMAIN.derived}
+        made = refresh_made_from(connection, DOMAIN, DOMAIN.projections)
     orders = results[DOMAIN.states.name]
+    for name, result in results.items():
+        if result.set_aside:
+            warn(
+                f"{name}: set aside {counted(result.set_aside, 'order')}, since the rules fail on an event: "
+                "`eventstore quarantine` shows which and why"
+            )
     if as_json:
-        print_json(msgspec.structs.asdict(orders) | {"projections": results | derived})
+        print_json(msgspec.structs.asdict(orders) | {"projections": results | made})
         return
     for name, result in results.items():
         print_fields(
@@ -63,177 +76,230 @@ def refresh(
             },
             title=name,
         )
-    for name, done in derived.items():
+    for name, done in made.items():
         print_fields(msgspec.structs.asdict(done), title=name)
 
 
 @app.command()
 def replay(
-    name: ProjectionName = DOMAIN.states.name,
+    name: ProjectionName = None,
+    only: Only = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what the replay would change; promote nothing.")
     ] = False,
     sample: Annotated[
         int, typer.Option(min=0, help="How many orders --preview shows before and after.")
     ] = SAMPLE,
+    bucket: Annotated[
+        list[int] | None,
+        typer.Option(min=0, max=BUCKETS - 1, help="Only this bucket; may be repeated. Promotes nothing."),
+    ] = None,
+    go_on: Annotated[
+        bool,
+        typer.Option(
+            "--continue", help="Only the buckets that do not stand yet; not after a change of the rules."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fold the whole log again and put the result in the place of the live table, in one step."""
-    projection = _projection(name)
+    """Fold the whole log again and put the result in the place of the live tables, each in one step.
+
+    All projections that fold by the same rules are replayed, then promoted one after the other; what is made
+    from them follows.
+    """
+    one = _named(name, only)
+    projections = (one,) if one else _all()
     with open_store() as store, store.connection() as connection:
-        replayed = _replay(connection, projection, projection.current, held=preview, quiet=as_json)
-        if preview:
-            found = preview_promotion(connection, projection, sample=sample)
-            if found is None:
-                raise fail("another replay got in between: run it again", 1)
-            print_json(found) if as_json else _print_preview(found, projection)
+        replayed = replay_all(
+            connection, projections, projections[0].current, quiet=as_json, only=bucket or (), go_on=go_on
+        )
+        if bucket:
+            _print(replayed, {}, one, as_json)
+            if not as_json:
+                stands = change_of(connection, projections).in_words
+                console.print(f"{stands}; `eventstore promote{_argument(one)}` when all do.")
             return
-        promoted = promote_candidate(connection, projection, by_hand=True)
-        watermark = refresh_projection(connection, projection).watermark
-    result = replayed | _difference(promoted) | {"watermark": watermark}
-    print_json(result) if as_json else print_fields(result)
+        if preview:
+            _preview(connection, projections, one, sample, as_json)
+            return
+        done = _promote(connection, projections, one)
+        results, made = _refresh(connection, projections, one)
+    _print(
+        {each: replayed[each] | _difference(done[each]) | results[each] for each in replayed},
+        made,
+        one,
+        as_json,
+    )
 
 
 @app.command()
-def promote(name: ProjectionName = DOMAIN.states.name, as_json: Json = False) -> None:
-    """Make a complete replay, for example of `replay --preview`, the live table."""
-    projection = _projection(name)
+def promote(name: ProjectionName = None, only: Only = None, as_json: Json = False) -> None:
+    """Make a complete replay, for example of `replay --preview`, the live table.
+
+    All that fold by the same rules change one after the other, and only where all of their replays stand. One
+    that was interrupted is gone on with.
+    """
+    one = _named(name, only)
+    projections = (one,) if one else _all()
     with open_store() as store, store.connection() as connection:
-        promoted = promote_candidate(connection, projection, by_hand=True)
+        promoted = promote_change(connection, projections, by_hand=True)
         if promoted is None:
-            found = candidate(connection, projection)
-            raise fail(
-                f"nothing to promote: {found.buckets} of {BUCKETS} buckets stand by rules "
-                f"{projection.fold_version}, {found.others} by others; "
-                f"run `eventstore replay{_argument(projection)} --preview`",
-                1,
-            )
-    print_json(promoted) if as_json else print_fields(_difference(promoted))
+            raise fail(_why_not(change_of(connection, projections), one), 1)
+        made: dict[str, msgspec.Struct] = {}
+        if one is None:
+            for each in projections:
+                refresh_projection(connection, each)
+            made = refresh_made_from(connection, DOMAIN, projections)
+    if as_json:
+        first, *_ = promoted.values()
+        everything: dict[str, object] = {**promoted, **made}
+        print_json(msgspec.structs.asdict(first) | ({} if one else {"projections": everything}))
+    else:
+        _print({each: _difference(done) for each, done in promoted.items()}, made, one, as_json)
 
 
 @app.command()
 def promotion(
     policy: Annotated[str | None, typer.Argument(metavar="[auto|manual]", help="The new policy.")] = None,
-    name: ProjectionName = DOMAIN.states.name,
+    name: ProjectionName = None,
+    only: Only = None,
     as_json: Json = False,
 ) -> None:
-    """Show or set who promotes a complete replay: the next refresh (auto) or a person (manual)."""
-    projection = _projection(name)
+    """Show or set who promotes a complete replay: the next refresh (auto) or a person (manual).
+
+    Where one of those that fold by the same rules waits for a person, all of them do.
+    """
+    one = _named(name, only)
+    projections = (one,) if one else _all()
     with open_store() as store, store.connection() as connection:
         if policy is not None:
             try:
-                set_promotion_policy(connection, projection, policy)
+                for each in projections:
+                    set_promotion_policy(connection, each, policy)
             except ValueError as error:
                 raise fail(str(error)) from None
-        now = {"promotion": promotion_policy(connection, projection)}
-    print_json(now) if as_json else print_fields(now)
+        now = {each.name: promotion_policy(connection, each) for each in projections}
+    first, *_ = now.values()
+    if as_json:
+        print_json({"promotion": first} | ({} if one else {"projections": now}))
+    else:
+        print_fields({"promotion": first} if one or len(set(now.values())) == 1 else now)
 
 
 @app.command()
-def rollback(name: ProjectionName = DOMAIN.states.name, as_json: Json = False) -> None:
+def rollback(name: ProjectionName = None, only: Only = None, as_json: Json = False) -> None:
     """Replay by the rules before the current ones and promote that."""
-    projection = _projection(name)
-    if len(projection.foldings) < 2:
+    one = _named(name, only)
+    projections = (one,) if one else _all()
+    first = projections[0]
+    if len(first.foldings) < 2:
         raise fail(
-            f"this release knows only the rules {projection.fold_version}: install the release before it "
-            f"and run `eventstore replay{_argument(projection)}` there",
+            f"this release knows only the rules {first.fold_version}: install the release before it "
+            f"and run `eventstore replay{_argument(one)}` there",
             1,
         )
-    before = projection.foldings[-2]
+    before = first.foldings[-2]
     with open_store() as store, store.connection() as connection:
-        replayed = _replay(connection, projection, before, held=True, quiet=as_json)
-        promoted = promote_candidate(connection, projection, by_hand=True, folding=before)
-        watermark = refresh_projection(connection, projection).watermark
-    result = {"rules": before.version} | replayed | _difference(promoted) | {"watermark": watermark}
-    print_json(result) if as_json else print_fields(result)
+        replayed = replay_all(connection, projections, before, quiet=as_json)
+        done = _promote(connection, projections, one, before)
+        results, made = _refresh(connection, projections, one)
+    _print(
+        {
+            each: {"rules": before.version} | replayed[each] | _difference(done[each]) | results[each]
+            for each in replayed
+        },
+        made,
+        one,
+        as_json,
+    )
 
 
-def _projection(name: str) -> Projection[Any]:
+def _all() -> Projections:
+    """Those that fold by the rules of the states."""
+    return same_rules(DOMAIN, DOMAIN.states)
+
+
+def _named(name: str | None, only: str | None) -> Projection[Any] | None:
+    """The one projection that is meant; None: all that fold by the same rules."""
+    if name is not None and only is not None and name != only:
+        raise fail(f"{name} or {only}? Give one name")
+    which = name if name is not None else only
+    if which is None:
+        return None
     try:
-        return DOMAIN.projection(name)
+        return DOMAIN.projection(which)
     except ValueError as error:
         raise fail(str(error)) from None
 
 
-def _argument(projection: Projection[Any]) -> str:
-    """What follows the command that means this projection."""
-    return "" if projection is DOMAIN.states else f" {projection.name}"
+def _argument(one: Projection[Any] | None) -> str:
+    """What follows the command that means this projection, or all."""
+    return f" {one.name}" if one else ""
 
 
-def _replay(
-    connection: Connection, projection: Projection[Any], folding: Folding, *, held: bool, quiet: bool
-) -> dict[str, int]:
-    """Replay all buckets with a progress bar."""
-    total = count_rows(connection, "order_events").rows
-    counts = {"events": 0, "rows": 0, "quarantined": 0}
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=progress_console,
-        disable=quiet or not progress_console.is_terminal,
-    ) as progress:
-        task = progress.add_task("replaying", total=total)
-
-        def advance(events: int) -> None:
-            progress.advance(task, events)
-
-        for bucket in range(BUCKETS):
-            done = replay_bucket(
-                connection, bucket, projection, on_progress=advance, folding=folding, held=held
-            )
-            counts["events"] += done.events
-            counts["rows"] += done.rows
-            counts["quarantined"] += done.quarantined
-    return counts
+def _why_not(change: Change, one: Projection[Any] | None) -> str:
+    replay = f"`eventstore replay{_argument(one)} --preview`"
+    waiting = [table.projection.name for table in change.tables if table.waits]
+    alone = f", or promote one alone: `eventstore promote --only {waiting[0]}`" if waiting else ""
+    return f"nothing to promote: {change.in_words}; run {replay}{alone}"
 
 
-def _difference(promoted: Promoted | None) -> dict[str, Any]:
+def _promote(
+    connection: Connection, projections: Projections, one: Projection[Any] | None, to: Folding | None = None
+) -> dict[str, Promoted]:
+    if one:
+        alone = promote_candidate(connection, one, by_hand=True, folding=to)
+        promoted = {one.name: alone} if alone else None
+    else:
+        promoted = promote_change(connection, projections, by_hand=True, folding=to)
     if promoted is None:
         raise fail("another replay got in between: run it again", 1)
-    return {"added": promoted.added, "changed": promoted.changed, "gone": promoted.gone}
+    return promoted
 
 
-def _print_preview(found: Preview, projection: Projection[Any]) -> None:
-    rows = "orders" if len(projection.layout.key) == 1 else "rows"
-    print_fields(
-        {
-            "rules": f"{found.live_version} -> {found.candidate_version}",
-            rows: found.orders,
-            "added": found.added,
-            "gone": found.gone,
-            "changed": found.changed,
-            "quarantined": found.quarantined,
-        }
-    )
-    if not found.differences:
-        console.print("No differences.")
+def _refresh(
+    connection: Connection, projections: Projections, one: Projection[Any] | None
+) -> tuple[dict[str, dict[str, Any]], dict[str, msgspec.Struct]]:
+    """Bring the promoted tables up to the log; of a whole change also what is made from them."""
+    results = {
+        each.name: {"watermark": refresh_projection(connection, each).watermark} for each in projections
+    }
+    return results, {} if one else refresh_made_from(connection, DOMAIN, projections)
+
+
+def _print(
+    results: dict[str, dict[str, Any]],
+    made: dict[str, msgspec.Struct],
+    one: Projection[Any] | None,
+    as_json: bool,
+) -> None:
+    """What was done to each table; in JSON that of the first one is also on top."""
+    first, *_ = results.values()
+    if as_json:
+        print_json(first | ({} if one else {"projections": results | made}))
         return
-    columns = Table("column", f"{rows} that change", box=None, pad_edge=False)
-    for column, count in found.columns.items():
-        columns.add_row(column, f"{count:,}")
-    totals = Table("total", "currency", "before", "after", box=None, pad_edge=False)
-    for total in found.totals:
-        if total.before != total.after:
-            totals.add_row(total.column, total.currency or "", f"{total.before:,}", f"{total.after:,}")
-    pairs = Table("order", "before", "after", box=None, pad_edge=False)
-    for pair in found.sample:
-        pairs.add_row(_which(pair), _values(pair.before), _values(pair.after))
-    for table in (columns, totals, pairs):
-        if table.row_count:
-            console.print(table, markup=False)
-    console.print(f"Nothing is promoted yet: `eventstore promote{_argument(projection)}` does.")
+    for name, result in results.items():
+        print_fields(result, title=None if one else name)
+    if made:
+        console.print(f"{', '.join(made)}: brought up to these rules.")
 
 
-def _which(pair: Difference) -> str:
-    return "\n".join(
-        [
-            str(pair.order_id),
-            *(f"{column} {value:%Y-%m-%d %H:%M:%S.%f}" for column, value in pair.which.items()),
-        ]
-    )
+def _preview(
+    connection: Connection, projections: Projections, one: Projection[Any] | None, sample: int, as_json: bool
+) -> None:
+    found = {each.name: preview_promotion(connection, each, sample=sample) for each in projections}
+    previews = {name: preview for name, preview in found.items() if preview is not None}
+    if len(previews) < len(found):
+        raise fail("another replay got in between: run it again", 1)
+    if as_json:
+        first, *_ = previews.values()
+        print_json(msgspec.structs.asdict(first) | ({} if one else {"projections": previews}))
+        return
+    for each in projections:
+        print_preview(previews[each.name], each, None if one else each.name)
+    if any(preview.differences for preview in previews.values()):
+        console.print(f"Nothing is promoted yet: `eventstore promote{_argument(one)}` does.")
 
 
-def _values(values: dict[str, Any] | None) -> str:
-    return "—" if values is None else ", ".join(f"{column} {value}" for column, value in values.items())
+def _difference(promoted: Promoted) -> dict[str, Any]:
+    return {"added": promoted.added, "changed": promoted.changed, "gone": promoted.gone}

@@ -1,15 +1,18 @@
 """append and show: one order at a time."""
 
+import sys
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 import typer
 
+from eventstore.engine.interpretations import interpretations
 from eventstore.engine.state import UnknownVersionError
+from eventstore.engine.state import state as state_of
 from eventstore.face.cli.app import Json, OrderId, app, fail, how_old, open_store
-from eventstore.face.cli.output import print_fields, print_json
+from eventstore.face.cli.output import print_fields, print_json, warn
 from eventstore.face.times import as_text, describe_time, parse_time
 from eventstore.kernel.recorded import RecordedEvent, to_ms
 from eventstore.log.append import append_json
@@ -20,19 +23,39 @@ from eventstore.orders.domain import DOMAIN
 def append(
     order_id: OrderId,
     event_type: Annotated[str, typer.Argument(metavar="TYPE", help="For example OrderPaid.")],
-    data: Annotated[str, typer.Argument(metavar="JSON", help="The payload, a JSON object.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="JSON", help="The payload, a JSON object; - reads it from standard input."),
+    ],
     expected_version: Annotated[
         int | None, typer.Option(min=0, help="Append only if the order is at this version; 0: a new order.")
     ] = None,
     at: Annotated[str | None, typer.Option(help="Business time; without it the database's clock.")] = None,
+    source: Annotated[str | None, typer.Option(help="The producer of the event, such as /shop.")] = None,
+    source_id: Annotated[
+        str | None,
+        typer.Option(help="Its name there: the same event again appends nothing, and is shown as recorded."),
+    ] = None,
+    metadata: Annotated[
+        str | None, typer.Option(metavar="JSON", help='More about it, such as {"actor": "ann"}.')
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Append one event to an order."""
-    DOMAIN.events.check(event_type, data.encode(errors="surrogateescape"))
+    """Append one event to an order.
+
+    With --source and --source-id it is safe to run again: what the order has already is not appended twice.
+    """
+    if (source is None) != (source_id is None):
+        raise fail("an event is named by both: give --source and --source-id, or neither")
+    payload = sys.stdin.buffer.read() if data == "-" else data.encode(errors="surrogateescape")
+    DOMAIN.events.check(event_type, payload)
     event = {
         "type": event_type,
-        "data": msgspec.json.decode(data),
+        "data": msgspec.json.decode(payload),
         "created_at": None if at is None else to_ms(parse_time(at)),
+        "source": source,
+        "source_id": source_id,
+        "metadata": _metadata(metadata),
     }
     with open_store() as store, store.connection() as connection:
         (recorded,) = append_json(connection, order_id, [event], expected_version, codec=store.domain.events)
@@ -45,6 +68,15 @@ def append(
         "recorded_at": recorded.recorded_at,
     }
     print_json(result) if as_json else print_fields(result)
+
+
+def _metadata(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        return msgspec.json.decode(text.encode(errors="surrogateescape"), type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise fail(f"--metadata is not a JSON object: {error}") from None
 
 
 @app.command()
@@ -66,10 +98,12 @@ def show(
     at_time, known_time = (None if text is None else parse_time(text) for text in (at, known))
     with open_store() as store:
         replica = how_old(store)
-        try:
-            state = store.state(order_id, at_time, known_time, version)
-        except UnknownVersionError as error:
-            raise fail(str(error)) from None
+        with store.reading() as connection:
+            try:
+                state = state_of(connection, store.domain.states, order_id, at_time, known_time, version)
+            except UnknownVersionError as error:
+                raise fail(str(error)) from None
+            disagreeing = interpretations(connection, store.domain)
         if state is None:
             raise fail(_why_there_is_none(order_id, store.stream(order_id)[:version], at_time, known_time))
     moments = {
@@ -83,7 +117,12 @@ def show(
             "replica_complete_up_to": replica.complete_up_to,
             "replica_age_seconds": replica.age_seconds,
         }
-    print_json(shown) if as_json else print_fields(shown)
+    if as_json:
+        print_json(shown | ({"interpretations": [each.rules for each in disagreeing]} if disagreeing else {}))
+        return
+    print_fields(shown)
+    for each in disagreeing:
+        warn(f"{each.in_words}; see `eventstore status`")
 
 
 def _why_there_is_none(

@@ -2,17 +2,22 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
+
+import psutil
 
 from eventstore.server import cluster, embedded
 from eventstore.server.backup import base_backup, catalogue, wal_archive
 from eventstore.server.backup.catalogue import Found
 from eventstore.server.backup.private_server import Say, serving
+from eventstore.server.backup.programs import server_folder
 from eventstore.server.errors import ServerError
 
 _STAGED = "restored_wal"
+_END_S = 30
 _ENDED_BEFORE = "recovery ended before configured recovery target was reached"
 
 T = TypeVar("T")
@@ -50,12 +55,13 @@ def restore(
     already, and where the log does not reach the moment.
     """
     data = home.resolve() / "postgres"
+    server_folder(found.backup.server_version)  # without its programs nothing need be begun
     if later := catalogue.later_generation(found):
         say(f"warning: {later} is a later history without a base backup: nothing of it is restored")
     with embedded.exclusive(home):
         _refuse_full(data)
         unfinished = data.with_name("postgres.restoring")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove_left_behind(unfinished)
         try:
             try:
                 settled = _restore(found, unfinished, to, settle, say)
@@ -100,18 +106,29 @@ def _restore(found: Found, data: Path, to: datetime | None, settle: Callable[[st
     if to is not None:
         settings["recovery_target_time"] = to.astimezone(UTC).isoformat()
     say(f"replaying {len(segments)} segments of the log …")
-    try:
-        with serving(data, backup.server_version, backup.user, settings, say) as url:
-            settled = settle(url(backup.database))
-    except ServerError as error:
-        if _ENDED_BEFORE in str(error) and to is not None:
-            raise ServerError(
-                f"the archived log ends before {_utc(to)}: restore without --to all that there is, or to an "
-                "earlier moment"
-            ) from None
-        raise ServerError(f"the restored server gave up: {error}") from None
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(serving(data, backup.server_version, backup.user, settings, say))
+        except ServerError as error:
+            if _ENDED_BEFORE in str(error) and to is not None:
+                raise ServerError(
+                    f"the archived log ends before {_utc(to)}: restore without --to all that there is, or to "
+                    "an earlier moment"
+                ) from None
+            raise ServerError(f"the restored server gave up: {error}") from None
+        settled = settle(url(backup.database))
     shutil.rmtree(staged)
     return settled
+
+
+def _remove_left_behind(data: Path) -> None:
+    """What a restore that was killed has left, its server too."""
+    processes = cluster.processes(data)
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_END_S)
+    shutil.rmtree(data, ignore_errors=True)
 
 
 def _refuse_full(data: Path) -> None:

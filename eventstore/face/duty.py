@@ -1,0 +1,47 @@
+"""Everything that a person on duty is answerable for, judged: for `eventstore status`, and for watchers.
+
+What joins the store brings a judgement of its own, and has its line here.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from eventstore.engine.domain import Domain
+from eventstore.engine.judging import judge_store
+from eventstore.engine.status import Status, status
+from eventstore.face.automation import judge_automation
+from eventstore.face.guarding import judge_backup, judge_proofs, judge_seals
+from eventstore.ingestion.judging import judge_landing, judge_rejects
+from eventstore.kernel.verdicts import Verdict
+from eventstore.log.connection import Connection
+from eventstore.seals.status import SealStatus, seal_status
+from eventstore.server.backup.catalogue import LastBackup, last_backup
+from eventstore.server.settings import backups
+
+
+class Duty(NamedTuple):
+    status: Status
+    seals: SealStatus
+    backup: LastBackup | None
+    verdicts: list[Verdict]
+
+
+def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path) -> Duty:
+    """How the store at ``url`` is, and what is to be done. Writes nothing."""
+    now, seals = status(connection, domain), seal_status(connection)
+    folder = backups()
+    backup = last_backup(folder)
+    return Duty(
+        now,
+        seals,
+        backup,
+        [
+            *judge_store(connection, domain, now),
+            judge_rejects(connection),
+            judge_landing(connection, landing, domain.formats),
+            *judge_automation(url),
+            judge_proofs(now.proofs),
+            judge_seals(seals),
+            judge_backup(folder, backup),
+        ],
+    )

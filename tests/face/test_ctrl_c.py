@@ -1,0 +1,121 @@
+"""Ctrl-C: one line says what is kept, whatever was under way; running it again goes on."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.killing import until
+
+Connection = psycopg.Connection[Any]
+Cli = Callable[..., Any]
+COMMAND = [sys.executable, "-c", "from eventstore.face.cli import main; main()"]
+
+
+def line() -> str:
+    event: dict[str, Any] = {"specversion": "1.0", "id": str(uuid4()), "source": "/tests"}
+    return json.dumps(event | {"type": "OrderShipped", "subject": str(uuid4()), "data": {}})
+
+
+@pytest.fixture(autouse=True)
+def here(cli: Cli) -> None:
+    """DATABASE_URL is set for the commands that are started as well."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "some.ndjson"
+    path.write_text("".join(f"{line()}\n" for _ in range(100)))
+    return path
+
+
+def waits_for_a_lock(connection: Connection) -> bool:
+    row = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def stopped(
+    database_url: str, connection: Connection, table: str, *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a command until it waits for a table that another session has locked, and press Ctrl-C there."""
+    with psycopg.connect(database_url) as other:
+        other.execute(psycopg.sql.SQL("LOCK TABLE {} IN SHARE MODE").format(psycopg.sql.Identifier(table)))
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        until(lambda: waits_for_a_lock(connection))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    return subprocess.CompletedProcess(list(map(str, arguments)), process.returncode, out, err)
+
+
+@pytest.mark.parametrize(
+    ("table", "arguments", "says"),
+    [
+        ("orders", ("refresh",), "run it again to go on"),
+        ("order_history", ("refresh", "--json"), "run it again to go on"),
+        ("orders_candidate_07", ("replay",), "7 of 16 buckets of orders stand"),
+        (
+            "order_history_candidate_02",
+            ("replay", "--preview"),
+            "16 of 16 buckets of orders, 2 of 16 buckets of order_history stand",
+        ),
+    ],
+)
+def test_what_folds_the_log_says_what_is_kept(
+    cli: Cli,
+    database_url: str,
+    connection: Connection,
+    file: Path,
+    table: str,
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    cli("ingest", file)
+    ran = stopped(database_url, connection, table, *arguments)
+    assert (ran.returncode, ran.stdout) == (130, "")
+    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.startswith("stopped: ")
+    assert says in ran.stderr
+    again = cli(*arguments, "--continue") if arguments[0] == "replay" else cli(*arguments)
+    assert again.code == 0
+
+
+def test_an_ingestion_goes_on_when_it_is_run_again(
+    cli: Cli, database_url: str, connection: Connection, file: Path
+) -> None:
+    ran = stopped(database_url, connection, "order_events", "ingest", file)
+    assert (ran.returncode, ran.stdout) == (130, "")
+    assert ran.stderr == (
+        "stopped: what was appended is kept; run it again: it goes on, and nothing goes in twice\n"
+    )
+    done = cli("ingest", file, "--json").json
+    assert done["appended"] + done["duplicates"] == 100
+    assert connection.execute("SELECT count(*) FROM order_events").fetchone() == (100,)
+
+
+def test_a_fold_under_way_is_left_without_a_word_of_the_driver(
+    cli: Cli, connection: Connection, file: Path
+) -> None:
+    file.write_text("".join(f"{line()}\n" for _ in range(20_000)))
+    cli("ingest", file)
+    process = subprocess.Popen(
+        [*COMMAND, "replay"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: connection.execute("SELECT count(*) FROM replay_buckets").fetchone() != (0,))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err.count("\n")) == (130, "", 1)
+    assert err.startswith("stopped: ")
+    assert cli("replay", "--continue").code == 0
+    assert connection.execute("SELECT count(*) FROM orders").fetchone() == (20_000,)
