@@ -121,7 +121,11 @@ class Claims:
         for number in sorted(self._kept):
             if number <= upto and (self.head is None or number != self.head.checkpoint.number):
                 size, root = self._kept[number].checkpoint.heads[bucket]
-                found.setdefault(size, Boundary(size, root, number))
+                known = found.get(size)
+                if known is None:
+                    found[size] = Boundary(size, root, number, number)
+                elif known.root == root:
+                    found[size] = known._replace(last=number)
         return tuple(found[size] for size in sorted(found))
 
     def _match(self, connection: Connection, outsider: Outsider, keep: bool) -> None:

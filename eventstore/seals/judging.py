@@ -71,8 +71,8 @@ def what_is_missing(connection: Connection, standing: Standing, beyond: Outsider
     for bucket in range(BUCKETS):
         if bucket not in standing.tables:
             continue  # judged already
-        wanted = Boundary(*made.heads[bucket], made.number)
-        earlier = (Boundary(*head.heads[bucket], head.number),) if head else ()
+        wanted = Boundary(*made.heads[bucket], made.number, made.number)
+        earlier = (Boundary(*head.heads[bucket], head.number, head.number),) if head else ()
         claim = Claim(
             bucket, wanted, made.horizon, tuple(known for known in earlier if known.size < wanted.size)
         )
@@ -120,7 +120,7 @@ def _rewritten(claim: Claim, rows: Walked) -> Problem:
     """Rows that do not lead to what was signed, and tiles that do not tell which: the range is known."""
     assert rows.bad is not None
     first = rows.good.size + 1 if rows.good else 1
-    since = f"after checkpoint {rows.good.checkpoint}" if rows.good else "from the beginning"
+    since = f"after checkpoint {rows.good.last}" if rows.good else "from the beginning"
     return Problem(
         kind="rewritten",
         detail=f"bucket {claim.bucket}: its events number {first:,} to {rows.bad.size:,}, {since} up to "

@@ -31,7 +31,7 @@ class Standing(NamedTuple):
         """What the newest checkpoint, and those before it, say of a bucket."""
         assert self.claims.head is not None
         made = self.claims.head.checkpoint
-        head = Boundary(*made.heads[bucket], made.number)
+        head = Boundary(*made.heads[bucket], made.number, made.number)
         known = self.claims.boundaries(bucket, made.number)
         same = [
             boundary for boundary in known if boundary[:2] == head[:2]

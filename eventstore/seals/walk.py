@@ -26,7 +26,8 @@ class Boundary(NamedTuple):
 
     size: int
     root: bytes
-    checkpoint: int
+    checkpoint: int  #: the first that says it
+    last: int  #: the last that says it: nothing came in between
 
 
 class Claim(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -94,6 +94,33 @@ def test_an_alteration_together_with_its_tiles_is_placed_between_two_checkpoints
     [problem] = found.problems
     assert (problem.kind, problem.bucket, problem.checkpoint) == ("rewritten", bucket, step + 1)
     assert (f"after checkpoint {step}" if step else "from the beginning") in problem.detail
+
+
+def test_a_bucket_that_stood_still_is_placed_after_the_last_checkpoint_that_says_so(
+    session: Connection, outside: Outside, append: Append
+) -> None:
+    [order] = append(1, 3)
+    seal(session, outside)
+    (id_,) = (
+        session.execute("SELECT id FROM order_events WHERE order_id = %s LIMIT 1", (order,)).fetchone() or ()
+    )
+    bucket = bucket_of(session, id_)
+    for _ in range(3):  # other buckets only
+        while True:
+            other = uuid4()
+            (theirs,) = session.execute("SELECT order_bucket(%s)", (other,)).fetchone() or (None,)
+            if theirs != bucket:
+                break
+        session.execute('SELECT append_events(%s, \'[{"type": "A", "data": {}}]\')', (other,))
+        seal(session, outside)
+    session.execute('SELECT append_events(%s, \'[{"type": "B", "data": {}}]\')', (order,))
+    seal(session, outside)
+    with altering(session):
+        session.execute("UPDATE order_events SET created_at = 0 WHERE event_type = 'B'")
+        rewrite_tiles(session)
+    [problem] = verify(session, outside).problems
+    assert (problem.bucket, problem.checkpoint) == (bucket, 5)
+    assert "events number 4 to 4, after checkpoint 4 up to checkpoint 5" in problem.detail
 
 
 @pytest.mark.parametrize(
