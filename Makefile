@@ -3,11 +3,11 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
-WORKERS := 2
+WORKERS := 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test docs recipes pictures bench chaos mutants revision lint clean
+.PHONY: help demo up down test pages docs recipes pictures bench chaos mutants revision lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +21,11 @@ up: $(VENV)/.installed ## Run Dagster with its web pages, schedules and the land
 down: $(VENV)/.installed ## Stop the embedded PostgreSQL; its data stays
 	@$(VENV)/bin/eventstore down
 
-test: $(VENV)/.installed-dev ## Run all tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs $(ARGS)
+
+pages: $(VENV)/.installed-dev ## Run every block of the README and of docs/, and each recipe alone
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/docs
 
 docs: $(VENV)/.installed-dev ## Write docs/reference anew from the code
 	@$(PYTHON) -m tests.docs
