@@ -59,6 +59,6 @@ def test_rejects_in_a_pipe_are_shown_whole_however_long_the_lines_are(cli: Cli, 
     (tmp_path / "a.ndjson").write_text(f"{long}\n{line()}\n")
     cli("ingest", tmp_path)
     listed = cli("rejects").out.splitlines()
-    assert listed[0].split() == ["file", "line", "reason", "detail", "raw"]
+    assert listed[0].split() == ["id", "file", "line", "reason", "detail", "raw"]
     assert listed[1].endswith(long)
     assert listed[2].split() == ["waiting", "1"]

@@ -63,10 +63,14 @@ def test_a_derived_table_is_computed_anew_on_demand(
     connection.execute("SET eventstore.refreshing = 'on'")  # as if it were its refresh
     connection.execute("UPDATE daily_order_metrics SET shipped = -1")
     result = run_job("refresh_metrics")
-    assert [check.passed for check in result.get_asset_check_evaluations()] == [False]
+    assert [
+        check.passed for check in result.get_asset_check_evaluations() if check.check_name == "counts"
+    ] == [False]
     anew = {"ops": {"daily_order_metrics": {"config": {"rebuild": True}}}}
     result = materialize("daily_order_metrics", run_config=anew)
-    assert [check.passed for check in result.get_asset_check_evaluations()] == [True]
+    assert [
+        check.passed for check in result.get_asset_check_evaluations() if check.check_name == "counts"
+    ] == [True]
     assert connection.execute("SELECT shipped FROM daily_order_metrics").fetchall() == [(1,)]
 
 
