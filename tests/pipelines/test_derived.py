@@ -54,6 +54,10 @@ def test_the_metrics_job_brings_customers_and_daily_metrics_up_to_orders(
     assert days == [("2026-03-01", 1, 0, "0.00"), ("2026-03-02", 0, 1, "12.50")]
 
 
+def counts(result: Any) -> list[bool]:
+    return [each.passed for each in result.get_asset_check_evaluations() if each.check_name == "counts"]
+
+
 def test_a_derived_table_is_computed_anew_on_demand(
     connection: psycopg.Connection[Any], run_job: Run, materialize: Run
 ) -> None:
