@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import dagster as dg
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
@@ -66,6 +67,13 @@ def drop(home: Path) -> Callable[..., Path]:
         return written.rename(home / "landing" / name)
 
     return put
+
+
+@pytest.fixture(autouse=True)
+def no_instance_of_another_test() -> Iterator[None]:
+    """Instances that end in another order than they began leave a storage behind that is gone."""
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture
