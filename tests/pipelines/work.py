@@ -13,6 +13,7 @@ from eventstore.engine.status import status
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import DOMAIN
+from pipelines import seals
 from pipelines.backups import backup
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
@@ -127,8 +128,9 @@ def scheduled(url: str, day: str) -> dict[str, Callable[[], object]]:
         with open_connection(url) as connection:
             status(connection, DOMAIN)
 
-    # A backup costs what there is, and needs a folder.
-    jobs = {schedule.job_name for schedule in repository.schedule_defs} - {backup.name}
+    # A backup costs what there is; seals keep copies in the home, which belong to one database.
+    elsewhere = {backup.name, *(job.name for job in seals.JOBS)}
+    jobs = {schedule.job_name for schedule in repository.schedule_defs} - elsewhere
     jobs |= {target.job_name for sensor in repository.sensor_defs for target in sensor.targets}
     return (
         {"status": read_status}
