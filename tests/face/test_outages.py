@@ -174,15 +174,20 @@ def subprocess_of(url: str, *arguments: str, **options: Any) -> subprocess.Popen
     return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, **({"env": environment} | options))
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("command", [["tail"], ["status", "--json"], ["status"], ["history", str(ORDER)]])
-def test_a_disk_that_is_full_under_the_output(store: Store, command: list[str]) -> None:
+def test_a_disk_that_is_full_under_the_output(store: Store, command: list[str], unbuffered: str) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     store.append(ORDER, OrderShipped())
-    with Path("/dev/full").open("w") as full, subprocess_of(store.url, *command, stdout=full) as process:
+    environment = os.environ | {"DATABASE_URL": store.url, "PYTHONUNBUFFERED": unbuffered}
+    with (
+        Path("/dev/full").open("w") as full,
+        subprocess_of(store.url, *command, stdout=full, env=environment) as process,
+    ):
         _, said = process.communicate()
     assert process.returncode == 1
-    assert "error: cannot use standard output: No space left on device\n" in said
+    assert said == "error: cannot use standard output: No space left on device\n"
 
 
 def test_a_reader_that_had_enough_is_no_news(store: Store) -> None:

@@ -27,7 +27,7 @@ from eventstore.face.cli import (
     writing,
 )
 from eventstore.face.cli.app import app
-from eventstore.face.cli.output import any_character, close_output, complain
+from eventstore.face.cli.output import any_character, close_output, complain, give_up_output
 from eventstore.face.cli.stopping import StoppedError
 from eventstore.face.times import UnreadableTimeError
 from eventstore.ingestion.files import InputFileError
@@ -92,6 +92,9 @@ def _run() -> int:
         complain(str(error))
     except psycopg.Error as error:
         complain(refusal(error))
-    except OSError as error:  # of standard output there is no name
-        complain(f"cannot use {error.filename or 'standard output'}: {error.strerror or error}")
+    except OSError as error:
+        if error.filename is None:
+            give_up_output(error)
+        else:
+            complain(f"cannot use {error.filename}: {error.strerror or error}")
     return _FAILED

@@ -89,12 +89,17 @@ def close_output() -> bool:
     try:
         sys.stdout.flush()
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            complain(f"cannot use standard output: {error.strerror}")
-        with suppress(OSError, ValueError):  # else the interpreter tries once more, and complains
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output(error)
         return False
     return True
+
+
+def give_up_output(error: OSError) -> None:
+    """Say why standard output takes no more, unless a reader such as `head` had enough; nobody says it again."""
+    if not isinstance(error, BrokenPipeError):
+        complain(f"cannot use standard output: {error.strerror or error}")
+    with suppress(OSError, ValueError):  # what is left in the buffer would fail once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def in_one_line(text: str) -> str:
