@@ -95,7 +95,7 @@ def close_output() -> bool:
 
 
 def give_up_output(error: OSError) -> None:
-    """Say why standard output takes no more, unless a reader such as `head` had enough; nobody says it again."""
+    """Say, once, why standard output takes no more, unless a reader such as `head` had enough."""
     if not isinstance(error, BrokenPipeError):
         complain(f"cannot use standard output: {error.strerror or error}")
     with suppress(OSError, ValueError):  # what is left in the buffer would fail once more
