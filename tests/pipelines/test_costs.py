@@ -33,7 +33,7 @@ def make(url: str, events: int) -> None:
     with open_connection(url) as connection:
         first = date.today() - timedelta(days=40)
         build_snapshots(connection, first, first + timedelta(days=5))
-        connection.execute("UPDATE settings SET proof_budget = 1000")
+        connection.execute("UPDATE settings SET proof_budget = 1000, verify_events = 1000")
     leave_alone(url)
 
 
@@ -41,16 +41,20 @@ def reads_everything(url: str) -> None:
     """As a check that somebody adds might."""
     with psycopg.connect(url) as connection:
         connection.execute("SELECT count(*) FROM orders WHERE amount < 0")
+        connection.execute("SELECT count(*) FROM order_events WHERE event_type = ''")
 
 
 @pytest.fixture(scope="module")
 def costs(_factory: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Work]]:
     """By name what each costs on a small and on a large log, after the same news."""
     found: dict[str, list[Work]] = {}
-    home = tmp_path_factory.mktemp("home")
-    (home / "landing").mkdir()
-    with patch.dict("os.environ", {"EVENTSTORE_HOME": str(home)}), patch.object(counting, "COUNTED", 1_000):
-        for events in (SMALL, LARGE):
+    for events in (SMALL, LARGE):
+        home = tmp_path_factory.mktemp("home")  # copies of seals belong to one database
+        (home / "landing").mkdir()
+        with (
+            patch.dict("os.environ", {"EVENTSTORE_HOME": str(home)}),
+            patch.object(counting, "COUNTED", 1_000),
+        ):
             url = _factory.make()
             make(url, events)
             for name, run in scheduled(url, f"{YESTERDAY:%Y-%m-%d}").items():
@@ -83,4 +87,4 @@ def test_one_check_that_reads_everything_would_be_noticed_in_each_refresh(
         with_check = [
             Work(a.buffers + b.buffers, a.rows + b.rows) for a, b in ((before, small), (after, large))
         ]
-        assert with_check[1].times(with_check[0]) > 0.75 * LIMIT, name  # the other work of the job dilutes it
+        assert with_check[1].times(with_check[0]) > LIMIT, name

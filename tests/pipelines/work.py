@@ -13,7 +13,8 @@ from eventstore.engine.status import status
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import DOMAIN
-from pipelines import seals
+from eventstore.seals.outside import outside
+from eventstore.seals.sealing import seal
 from pipelines.backups import backup
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
@@ -62,13 +63,14 @@ def _is_quiet(observer: psycopg.Connection[Any]) -> bool:
 
 
 def catch_up(url: str) -> None:
-    """Refresh everything."""
+    """Refresh and seal everything, in the home that EVENTSTORE_HOME names."""
     with open_connection(url) as connection:
         for projection in DOMAIN.projections:
             refresh(connection, projection)
         refresh_stale(connection)
         for derived in DOMAIN.derived:
             refresh_derived(connection, derived)
+        seal(connection, outside())
 
 
 def append_news(url: str, day: datetime, orders: int) -> None:
@@ -128,9 +130,8 @@ def scheduled(url: str, day: str) -> dict[str, Callable[[], object]]:
         with open_connection(url) as connection:
             status(connection, DOMAIN)
 
-    # A backup costs what there is; seals keep copies in the home, which belong to one database.
-    elsewhere = {backup.name, *(job.name for job in seals.JOBS)}
-    jobs = {schedule.job_name for schedule in repository.schedule_defs} - elsewhere
+    # A backup costs what there is, and needs a folder.
+    jobs = {schedule.job_name for schedule in repository.schedule_defs} - {backup.name}
     jobs |= {target.job_name for sensor in repository.sensor_defs for target in sensor.targets}
     return (
         {"status": read_status}

@@ -44,12 +44,12 @@ def _sealing(bench: Bench) -> Iterator[Row]:
     ours, theirs, cpu = [], [], []
     with processes(1) as pool:
         for number in range(bench.rounds):
-            _forget(log)
+            forget_seals(log)
             sealed = pool.submit(seal, log.url, _home(bench, log, str(number))).result()
             ours.append(sealed.events / sealed.seconds)
             theirs.append(log.events / pool.submit(drain_in_order_of_ids, log.url).result())
             cpu.append(1e6 * (sealed.client_cpu + sealed.server_cpu) / sealed.events)
-        _forget(log)
+        forget_seals(log)
     yield Row(
         measure=f"sealing {log.events:,} events",
         unit="events/s",
@@ -61,7 +61,7 @@ def _sealing(bench: Bench) -> Iterator[Row]:
     for size in (bench.medium, bench.events):
         with processes(1) as pool:
             largest = bench.log(size)
-            _forget(largest)
+            forget_seals(largest)
             sealed = pool.submit(seal, largest.url, _home(bench, largest, "memory")).result()
             bench.grew("sealing, peak memory, MB", size, sealed.peak_mb)
             bench.grew(
@@ -210,7 +210,7 @@ def _key(bench: Bench, log: Log) -> dict[str, str]:
     return {}
 
 
-def _forget(log: Log) -> None:
+def forget_seals(log: Log) -> None:
     """As if it had never been sealed."""
     with open_connection(log.url) as connection, connection.transaction():
         for table in _SEALS:
