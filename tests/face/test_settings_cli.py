@@ -42,7 +42,10 @@ def test_who_promotes_is_one_of_the_settings_and_has_its_own_command_too(cli: Cl
     assert listed(cli)["promotion.orders"] == ("auto", "default")
     assert cli("settings", "promotion.orders", "manual").code == 0
     assert listed(cli)["promotion.orders"] == ("manual", "database")
-    assert cli("promotion", "--json").json["promotion"] == "manual"
+    assert cli("promotion", "--json").json == {
+        "promotion": "manual",
+        "projections": {"orders": "manual", "order_history": "auto"},
+    }
     assert cli("promotion", "manual", "order_history").code == 0
     assert listed(cli)["promotion.order_history"] == ("manual", "database")
 
