@@ -13,9 +13,8 @@ from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.engine.replay import replay_bucket
 from eventstore.log.holders import end_holders, in_words, what, who
 from eventstore.orders.domain import DOMAIN
-from pipelines.assets import order_events
 from pipelines.checks import OVERLAPS, holders_result
-from pipelines.metadata import ROWS, proofs_table
+from pipelines.metadata import ROWS, proofs_table, report_check
 from pipelines.resources import EventStore
 
 _STATES = DOMAIN.states
@@ -35,16 +34,7 @@ def end_overdue_holders(context: dg.OpExecutionContext, store: EventStore) -> No
             else:
                 context.log.error(in_words(holder))
         found = holders_result(connection)
-    context.instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=order_events.key,
-            check_name="holders",
-            passed=found.passed,
-            metadata=found.metadata,
-            severity=found.severity,
-            description=found.description,
-        )
-    )
+    report_check(context.instance, found)
 
 
 @dg.op(pool="snapshots")

@@ -15,8 +15,8 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
 )
 
-from eventstore.engine.lateness import Lateness, lateness
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
+from eventstore.engine.status import ProjectionStatus, read_model_status
 from eventstore.log.connection import Connection
 from eventstore.log.settings import Policy, policy
 from eventstore.orders.domain import DOMAIN
@@ -24,6 +24,7 @@ from eventstore.seals.share import read_round
 from pipelines import backups, jobs, retention, schedules, seals, sensors
 from pipelines.assets import order_events
 from pipelines.freshness import interval
+from pipelines.metadata import report_check
 from pipelines.resources import EventStore
 
 #: So much later than it may be, a table is not amber but red.
@@ -106,20 +107,21 @@ def _allowed(name: str, told: Policy, every: timedelta) -> timedelta:
 
 
 def judge_lag(
-    found: Lateness, told: Policy, every: timedelta, age: timedelta | None, off: list[str]
+    name: str, found: ProjectionStatus, told: Policy, every: timedelta, age: timedelta | None, off: list[str]
 ) -> dg.AssetCheckResult:
     """The check `lag` of a read model: whether events wait for too long, or the last run is too long ago.
 
     ``age`` is the time since the last run that succeeded, None where there was none; ``off`` are the
     schedules of the table that are switched off.
     """
-    allowed = _allowed(found.name, told, every)
-    oldest = timedelta(seconds=found.seconds)
-    longest_age = max(told.max_age, told.max_snapshot_lag if found.name == SNAPSHOTS else 2 * every)
+    allowed = _allowed(name, told, every)
+    oldest = timedelta(seconds=found.lag_seconds)
+    longest_age = max(told.max_age, told.max_snapshot_lag if name == SNAPSHOTS else 2 * every)
     late, old = oldest > allowed, age is not None and age > longest_age
     sentences = [
-        f"{found.counted} events wait, the oldest for {in_words(oldest)}."
-        if found.events
+        f"{found.lag_events:,}{' or more' if found.lag_or_more else ''} events wait, "
+        f"the oldest for {in_words(oldest)}."
+        if found.lag_events
         else "Holds every event of the log."
     ]
     if old and age is not None:
@@ -129,14 +131,14 @@ def judge_lag(
     elif late or old:
         sentences.append("See why the last runs failed, or what keeps them waiting: `eventstore status`.")
     return dg.AssetCheckResult(
-        asset_key=dg.AssetKey(found.name),
+        asset_key=dg.AssetKey(name),
         check_name="lag",
         passed=not (late or old),
         severity=dg.AssetCheckSeverity.ERROR if oldest > RED * allowed else dg.AssetCheckSeverity.WARN,
         description=" ".join(sentences),
         metadata={
-            "lag_events": found.events,
-            "lag_seconds": round(found.seconds, 1),
+            "lag_events": found.lag_events,
+            "lag_seconds": round(found.lag_seconds, 1),
             "allowed_seconds": allowed.total_seconds(),
             "watermark": str(found.watermark),
             "switched_off": off,
@@ -151,13 +153,14 @@ def lags(
     told, state = policy(connection), automation(instance)
     return [
         judge_lag(
-            found,
+            name,
+            read_model_status(connection, name),
             told,
-            _every(job := WATCHED[found.name]),
-            _age(instance, found.name, now),
+            _every(job := WATCHED[name]),
+            _age(instance, name, now),
             sorted(each.name for each in SCHEDULES if _job_of(each) == job and each.name in state.off),
         )
-        for found in lateness(connection, names)
+        for name in names
     ]
 
 
@@ -252,16 +255,7 @@ def write_if_news(instance: dg.DagsterInstance, found: dg.AssetCheckResult, now:
             return False
         if not found.passed and shown.passed and time.monotonic() < _STARTED + GRACE_S:
             return False
-    instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=found.asset_key,
-            check_name=found.check_name,
-            passed=found.passed,
-            metadata=found.metadata,
-            severity=found.severity,
-            description=found.description,
-        )
-    )
+    report_check(instance, found)
     return True
 
 

@@ -71,7 +71,7 @@ def status(connection: Connection, domain: Domain[Any]) -> Status:
         overdue_holders=overdue,
         clock=ahead,
         warnings=[in_words(holder) for holder in overdue] + ahead.warnings,
-        projections={name: _read_model_status(connection, name) for name in _read_models(domain)},
+        projections={name: read_model_status(connection, name) for name in _read_models(domain)},
         proofs={proof.name: proven(connection, proof) for proof in proofs_of(domain)},
         consumers={
             consumer.name: consumer_status(connection, consumer) for consumer in consumers(connection)
@@ -93,7 +93,8 @@ def _read_models(domain: Domain[Any]) -> list[str]:
     ]
 
 
-def _read_model_status(connection: Connection, name: str) -> ProjectionStatus:
+def read_model_status(connection: Connection, name: str) -> ProjectionStatus:
+    """A table that follows the log and how far it is behind; the cost is the same on any log."""
     found = standing(connection, name)
     at = found.watermark if found else BEGINNING
     lag = lag_of(connection, at)

@@ -24,7 +24,7 @@ from dagster._core.scheduler.instigation import (
 )
 from psycopg.types.json import Jsonb
 
-from eventstore.engine.lateness import lateness
+from eventstore.engine.status import read_model_status
 from eventstore.log.settings import change_setting, policy
 from pipelines import watch as watching
 from pipelines.resources import EventStore
@@ -246,11 +246,11 @@ def test_a_start_is_given_time_before_anything_is_called_late(
 def test_a_look_costs_the_same_however_much_waits(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventstore.engine.lateness.COUNTED", 2)
+    monkeypatch.setattr("eventstore.engine.standing.COUNTED", 2)
     for _ in range(3):
         append(connection)
-    [late] = lateness(connection, ["orders"])
-    assert (late.events, late.counted) == (2, "2 or more")
+    late = read_model_status(connection, "orders")
+    assert (late.lag_events, late.lag_or_more) == (2, True)
 
 
 def test_the_checks_of_the_watch_say_the_same_when_a_run_evaluates_them(

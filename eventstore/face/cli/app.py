@@ -22,6 +22,12 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable object on standard output.")]
 
 
+Above = Annotated[
+    list[UUID] | None,
+    typer.Option(metavar="ID", help="An id that is known elsewhere: new ones lie above. Repeatable."),
+]
+
+
 def _order_id(text: str) -> UUID:
     try:
         return as_uuid(text)

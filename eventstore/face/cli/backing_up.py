@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from eventstore.face.cli.app import Json, app, fail
+from eventstore.face.cli.app import Above, Json, app, fail
 from eventstore.face.cli.output import note, print_fields, print_json
 from eventstore.face.times import as_text, parse_time
 from eventstore.kernel.recorded import to_ms
@@ -83,10 +83,7 @@ def restore(
         ),
     ] = None,
     reason: Annotated[str, typer.Option(help="Why, for those who look at the epochs later.")] = "restored",
-    above: Annotated[
-        list[UUID] | None,
-        typer.Option(metavar="ID", help="An id that is known elsewhere: new ones lie above. Repeatable."),
-    ] = None,
+    above: Above = None,
     as_json: Json = False,
 ) -> None:
     """Restore a backup into a new home folder, or a dump into a new database, and begin an epoch there.

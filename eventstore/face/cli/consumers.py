@@ -5,12 +5,10 @@ from uuid import UUID
 
 import msgspec
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from eventstore.engine.status import consumer_status
 from eventstore.face.cli.app import Json, app, fail, open_store
-from eventstore.face.cli.output import console, in_one_line, lag, print_fields, print_json
+from eventstore.face.cli.output import in_one_line, lag, print_fields, print_json, print_rows
 from eventstore.face.times import UnreadableTimeError, as_text, parse_time
 from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import Connection
@@ -59,14 +57,7 @@ def show_consumers(context: typer.Context, as_json: Json = False) -> None:
         for name, consumer in found.items()
     ]
     headings = ("name", "owner", "watermark", "lag", "last seen", "followed by")
-    if not console.is_terminal:  # nothing is cut or folded in a pipe
-        for row in (headings, *rows):
-            typer.echo("\t".join(row))
-        return
-    table = Table(*headings, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
+    print_rows(headings, rows)
 
 
 @consumers_app.command("reset")

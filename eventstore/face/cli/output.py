@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -110,6 +111,18 @@ def in_one_line(text: str) -> str:
 def lag(of: ProjectionStatus | ConsumerStatus) -> str:
     """How far a follower of the log is behind it."""
     return f"{of.lag_events:,}{' or more' if of.lag_or_more else ''} events, {of.lag_seconds:.1f} s"
+
+
+def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table in a terminal; in a pipe, where nothing is cut or folded, lines with tabs."""
+    if not console.is_terminal:
+        for row in (headings, *rows):
+            typer.echo("\t".join(row))
+        return
+    table = Table(*headings, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def print_fields(fields: dict[str, Any], title: str | None = None) -> None:

@@ -3,12 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from eventstore.engine.candidate import standing_buckets
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.replay import replay_bucket
-from eventstore.face.cli.output import progress_console
+from eventstore.face.cli.progress import event_progress
 from eventstore.face.cli.stopping import told_when_stopped
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
@@ -65,19 +63,7 @@ def _replay(
 ) -> dict[str, int]:
     total = count_rows(connection, "order_events").rows * len(buckets) // BUCKETS
     counts = {"events": 0, "rows": 0, "quarantined": 0}
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=progress_console,
-        disable=quiet or not progress_console.is_terminal,
-    ) as progress:
-        task = progress.add_task(f"replaying {projection.name}", total=total)
-
-        def advance(events: int) -> None:
-            progress.advance(task, events)
-
+    with event_progress(f"replaying {projection.name}", total, quiet=quiet) as advance:
         for bucket in buckets:
             done = replay_bucket(
                 connection, bucket, projection, on_progress=advance, folding=folding, held=True

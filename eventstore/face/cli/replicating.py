@@ -3,15 +3,12 @@
 import getpass
 import time
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from eventstore.face.cli.app import Json, app, open_store
-from eventstore.face.cli.output import console, print_fields, print_json
+from eventstore.face.cli.app import Above, Json, app, open_store
+from eventstore.face.cli.output import print_fields, print_json, print_rows
 from eventstore.face.times import as_text
 from eventstore.log.epochs import Epoch, begin_epoch, declare_epoch
 from eventstore.log.epochs import epochs as list_epochs
@@ -81,14 +78,7 @@ def show_epochs(context: typer.Context, as_json: Json = False) -> None:
         for epoch in found
     ]
     headings = ("epoch", "since", "kind", "common up to", "declared by", "reason")
-    if not console.is_terminal:
-        for row in (headings, *rows):
-            typer.echo("\t".join(row))
-        return
-    table = Table(*headings, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
+    print_rows(headings, rows)
 
 
 @epochs_app.command()
@@ -101,10 +91,7 @@ def begin(
         ),
     ],
     reason: Reason,
-    above: Annotated[
-        list[UUID] | None,
-        typer.Option(metavar="ID", help="An id that is known elsewhere: new ones lie above. Repeatable."),
-    ] = None,
+    above: Above = None,
     as_json: Json = False,
 ) -> None:
     """Declare that the log was restored by other means, or that a replica took over."""

@@ -9,10 +9,10 @@ from uuid import UUID
 import msgspec
 import psycopg
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventstore.face.cli.app import Json, app, fail, open_store
-from eventstore.face.cli.output import complain, in_one_line, print_fields, print_json, progress_console
+from eventstore.face.cli.output import complain, in_one_line, print_fields, print_json
+from eventstore.face.cli.progress import event_progress
 from eventstore.face.times import parse_time
 from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import Connection
@@ -57,9 +57,9 @@ def seal(
     with open_store() as store, store.connection() as connection:
         now = seal_status(connection)
         if repair:
-            with _progress("repairing", now.sealed, quiet=as_json) as advance:
+            with event_progress("repairing", now.sealed, quiet=as_json, transient=True) as advance:
                 repair_seals(connection, outside(), on_progress=advance)
-        with _progress("sealing", now.unsealed, quiet=as_json) as advance:
+        with event_progress("sealing", now.unsealed, quiet=as_json, transient=True) as advance:
             done = seal_log(connection, outside(), on_progress=advance)
     if as_json:
         print_json(done)
@@ -89,7 +89,7 @@ def verify(
     """Verify that all sealed events are as they were sealed. Exits with 0: intact, 1: not, 2: cannot tell."""
     with _cannot_tell(), open_store() as store, store.connection() as connection:
         sealed = seal_status(connection).sealed
-        with _progress("verifying", sealed, quiet=as_json) as advance:
+        with event_progress("verifying", sealed, quiet=as_json, transient=True) as advance:
             if share:
                 if since or against or key:
                     raise typer.BadParameter("--share goes with none of --since, --against and --key")
@@ -234,21 +234,6 @@ def _checkpoint(connection: Connection, text: str | None) -> Signed:
     if text is None or text.isdecimal():
         return sealed_checkpoint(connection, int(text) if text else None)
     return read_file(Path(text))
-
-
-@contextmanager
-def _progress(what: str, total: int, *, quiet: bool) -> Iterator[Any]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=progress_console,
-        disable=quiet or not progress_console.is_terminal,
-        transient=True,
-    ) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda events: progress.advance(task, events)
 
 
 @contextmanager
