@@ -82,6 +82,8 @@ def stop(home: Path) -> bool:
             time.sleep(_POLL_S)
         cluster.remove_socket_folder(data)
     for process in _started:
+        if process.pid == postmaster.pid:  # it removes its pid file a moment before it ends
+            process.wait(_SLOW_STOP_S)
         process.poll()
     return True
 

@@ -1,6 +1,6 @@
 """The owner by accident: INSERT and COPY into the log, ids of the future, commits that a crash takes back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
@@ -218,6 +218,22 @@ def test_a_wait_to_publish_is_bounded_and_names_who_holds_it(
             connection.execute("SELECT publish_horizon()")
         assert f"pg_terminate_backend({holder.info.backend_pid})" in str(error.value)
     connection.execute("SELECT publish_horizon()")
+
+
+def test_who_holds_the_horizon_of_another_database_is_not_named(
+    connection: Connection, new_database: Callable[..., str], database_url: str
+) -> None:
+    """Copies of one template: the table has the same number in both."""
+    connection.execute("ALTER FUNCTION publish_horizon() SET lock_timeout = '50ms'")
+    copy = new_database()
+    with psycopg.connect(copy) as elsewhere, psycopg.connect(database_url) as harmless:
+        elsewhere.execute("LOCK TABLE horizon_publishing IN EXCLUSIVE MODE")
+        harmless.execute("LOCK TABLE horizon_publishing IN ACCESS SHARE MODE")
+        with psycopg.connect(database_url) as holder:
+            holder.execute("LOCK TABLE horizon_publishing IN EXCLUSIVE MODE")
+            with pytest.raises(psycopg.errors.LockNotAvailable) as error:
+                connection.execute("SELECT publish_horizon()")
+            assert f"pg_terminate_backend({holder.info.backend_pid})" in str(error.value)
 
 
 def test_publishers_at_once_never_set_the_horizon_lower(connection: Connection, database_url: str) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import dagster as dg
 import pytest
-from dagster._core.storage.defs_state.base import set_defs_state_storage
+from dagster._core.storage.defs_state.base import DefsStateStorage
 
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
@@ -70,10 +70,18 @@ def drop(home: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(autouse=True)
-def no_instance_of_another_test() -> Iterator[None]:
-    """Instances that end in another order than they began leave a storage behind that is gone."""
-    with set_defs_state_storage(None):
-        yield
+def no_instance_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that Dagster ends when it is collected, at any time, leaves the storage of another behind,
+    which may be gone.
+    """
+    current = DefsStateStorage.get
+
+    def living() -> DefsStateStorage | None:
+        storage = current()
+        instance = storage._instance_weakref if storage else None
+        return storage if instance and instance() else None
+
+    monkeypatch.setattr(DefsStateStorage, "get", living)
 
 
 @pytest.fixture

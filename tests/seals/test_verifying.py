@@ -131,7 +131,8 @@ def test_a_bucket_that_stood_still_is_placed_after_the_last_checkpoint_that_says
         "UPDATE seal_tiles SET root = set_byte(root, 3, (get_byte(root, 3) + 1) % 256)",
         "UPDATE seal_tiles SET ids = set_byte(ids, 100, (get_byte(ids, 100) + 1) % 256)",
         "UPDATE seal_tiles SET last_id = 'ffffffff-ffff-7fff-bfff-ffffffffffff'",
-        "UPDATE seal_trees SET leaves = set_byte(leaves, 0, 0), ids = set_byte(ids, 0, 0) WHERE leaves <> ''",
+        "UPDATE seal_trees SET leaves = set_byte(leaves, 0, get_byte(leaves, 0) # 1), "
+        "ids = set_byte(ids, 0, get_byte(ids, 0) # 1) WHERE leaves <> ''",
         "UPDATE seal_trees SET tiles = 0, edge = '', leaves = '', ids = ''",
         "UPDATE seal_tiles SET bucket = bucket + 100",
         "TRUNCATE seal_tiles",
@@ -160,7 +161,10 @@ def test_both_the_event_and_the_damaged_tiles_are_reported_where_both_were_chang
     bucket = bucket_of(session, victim)
     with altering(session):
         alter(session, victim)
-        session.execute("UPDATE seal_tiles SET root = set_byte(root, 3, 0), leaves = set_byte(leaves, 3, 0)")
+        session.execute(
+            "UPDATE seal_tiles SET root = set_byte(root, 3, get_byte(root, 3) # 1), "
+            "leaves = set_byte(leaves, 3, get_byte(leaves, 3) # 1)"
+        )
     found = verify(session, outside)
     assert {(p.kind, p.bucket) for p in found.problems if p.kind != "tile"} == {("rewritten", bucket)}
 

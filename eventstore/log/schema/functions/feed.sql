@@ -29,7 +29,10 @@ BEGIN
         WHEN lock_not_available THEN
             SELECT l.pid, a.usename, a.application_name, a.xact_start INTO holder
               FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
-             WHERE l.relation = 'horizon_publishing'::regclass AND l.granted LIMIT 1;
+             WHERE l.relation = 'horizon_publishing'::regclass AND l.granted AND l.mode <> 'AccessShareLock'
+               -- A copy of this database has a table of the same number.
+               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             ORDER BY a.xact_start LIMIT 1;
             RAISE EXCEPTION 'the horizon could not be published for 10 s: pid % (%, %) holds horizon_publishing since %',
                 holder.pid, holder.usename, holder.application_name, holder.xact_start
                 USING ERRCODE = 'lock_not_available',
