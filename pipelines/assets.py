@@ -9,7 +9,7 @@ from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.load import ingest, ingest_landing
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
-from pipelines.metadata import count_by, lines_by_file, per_second, table, with_reasons
+from pipelines.metadata import count_by, lines_by_file, moved_files, per_second, table, with_reasons
 from pipelines.projections import OWNERS, live_asset, replay_asset
 from pipelines.resources import EventStore
 
@@ -41,9 +41,21 @@ def order_events(
     with store.connect() as connection:
         try:
             done = (
-                ingest(connection, DOMAIN.events, DOMAIN.formats, [Path(path) for path in config.paths])
+                ingest(
+                    connection,
+                    DOMAIN.events,
+                    DOMAIN.formats,
+                    [Path(path) for path in config.paths],
+                    landing=settings.landing() if settings.move_files() else None,
+                )
                 if config.paths
-                else ingest_landing(connection, DOMAIN.events, DOMAIN.formats, settings.landing())
+                else ingest_landing(
+                    connection,
+                    DOMAIN.events,
+                    DOMAIN.formats,
+                    settings.landing(),
+                    move=settings.move_files(),
+                )
             )
         except InputFileError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
@@ -57,6 +69,10 @@ def order_events(
         context.log.warning(
             f"{done.rejected} lines could not be appended ({reasons}): `eventstore rejects` shows them"
         )
+    for sentence in done.known:
+        context.log.info(sentence)
+    for each in done.not_moved:
+        context.log.warning(f"read, but not moved: {each.file} ({each.reason})")
     for each in done.failed:
         context.log.warning(f"not read to its end: {each.file} ({each.reason})")
     return dg.MaterializeResult(
@@ -70,6 +86,8 @@ def order_events(
             "lines_by_file": lines_by_file(done.files),
             "failed_files": with_reasons(done.failed),
             "skipped_names": with_reasons(done.skipped),
+            "moved_files": moved_files(done.moved),
+            "files_not_moved": with_reasons(done.not_moved),
             "events_per_second": per_second(done.appended, done.seconds),
             **where,
         },

@@ -6,6 +6,7 @@ import dagster as dg
 
 from eventstore.engine.proofs import overlaps_proof, proofs_of
 from eventstore.engine.prover import budget_of, prove, proven
+from eventstore.ingestion.contents import not_moved
 from eventstore.ingestion.files import NotRead, look, printable
 from eventstore.ingestion.landing import waiting
 from eventstore.ingestion.rejects import damaged_files
@@ -55,13 +56,14 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
 @dg.asset_check(asset=order_events)
 def files_left(store: EventStore) -> dg.AssetCheckResult:
     """Warns of files in the landing folder that were not read: those that have been waiting for longer than
-    the setting `max_file_wait`, those that failed, with the time of the next try, damaged ones, and names
-    that are left alone.
+    the setting `max_file_wait`, those that failed, with the time of the next try, damaged ones, names that
+    are left alone, and files that were read and cannot be moved.
     """
     with store.connect() as connection:
         longest = policy(connection).max_file_wait.total_seconds()
         seen = look(settings.landing(), DOMAIN.formats, settled=True)
         unread = waiting(connection, seen.files)
+        stuck = not_moved(connection, seen.files) if settings.move_files() else []
         damaged = [
             NotRead(printable(file), f"{reason}: {detail}")
             for file, reason, detail in damaged_files(connection)
@@ -74,18 +76,19 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
         if not file.attempts and not file.under_way and file.found.changed_at < arrived_before
     ]
     return dg.AssetCheckResult(
-        passed=not (left or failed or damaged or seen.skipped),
+        passed=not (left or failed or damaged or seen.skipped or stuck),
         severity=dg.AssetCheckSeverity.WARN,
         description=(
             f"{len(left)} files have been waiting for more than {longest / 60:g} minutes, "
             f"{len(failed)} failed and are tried again, {len(damaged)} are damaged, "
-            f"{len(seen.skipped)} names are left alone."
+            f"{len(seen.skipped)} names are left alone, {len(stuck)} were read and cannot be moved."
         ),
         metadata={
             "files": left[:ROWS],
             "failed_files": failed_files(failed),
             "damaged_files": with_reasons(damaged),
             "skipped_names": with_reasons(seen.skipped),
+            "files_not_moved": with_reasons([NotRead(printable(found.path), why) for found, why in stuck]),
         },
     )
 

@@ -16,7 +16,7 @@ from eventstore.kernel.verdicts import Verdict
 from eventstore.log.connection import Connection
 from eventstore.seals.status import SealStatus, seal_status
 from eventstore.server.backup.catalogue import LastBackup, last_backup
-from eventstore.server.settings import backups
+from eventstore.server.settings import backups, move_files
 
 
 class Duty(NamedTuple):
@@ -38,7 +38,7 @@ def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path) 
         [
             *judge_store(connection, domain, now),
             judge_rejects(connection),
-            judge_landing(connection, landing, domain.formats),
+            judge_landing(connection, landing, domain.formats, moves=move_files()),
             *judge_automation(url),
             judge_proofs(now.proofs),
             judge_seals(seals),

@@ -108,7 +108,7 @@ def look(
         except OSError as error:
             seen.skipped.append(NotRead(printable(entry.path), _because(error)))
             continue
-        version = FileVersion(f"{where}/{_decoded(entry.name)}", is_now.st_size, _bigint(is_now.st_mtime_ns))
+        version = version_of(f"{where}/{_decoded(entry.name)}", is_now)
         if version in without:
             continue
         wrong = _wrong(is_now.st_mode, version.file)
@@ -143,8 +143,17 @@ def open_file(found: Found) -> tuple[BinaryIO, FileVersion]:
     if not stat.S_ISREG(is_now.st_mode):
         os.close(opened)
         raise InputFileError(f"{printable(path)}: not a regular file any more")
-    version = FileVersion(found.version.file, is_now.st_size, _bigint(is_now.st_mtime_ns))
-    return os.fdopen(opened, "rb"), version
+    return os.fdopen(opened, "rb"), version_of(found.version.file, is_now)
+
+
+def version_of(file: str, is_now: os.stat_result) -> FileVersion:
+    return FileVersion(file, is_now.st_size, _bigint(is_now.st_mtime_ns))
+
+
+def inode_of(file: BinaryIO) -> tuple[int, int]:
+    """Which file it is, whatever it is called."""
+    is_now = os.fstat(file.fileno())
+    return is_now.st_dev, is_now.st_ino
 
 
 def is_settled(version: FileVersion) -> bool:
@@ -184,7 +193,7 @@ def _look_at(path: Path, formats: Sequence[Format]) -> Look:
         raise InputFileError(f"{printable(path)}: {wrong}")
     if not os.access(path, os.R_OK):
         raise InputFileError(f"{printable(path)}: no permission to read it")
-    version = FileVersion(name_of(path), is_now.st_size, _bigint(is_now.st_mtime_ns))
+    version = version_of(name_of(path), is_now)
     return Look([Found(path, suffixes[suffix], version, is_now.st_ctime)], [])
 
 

@@ -36,6 +36,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             description="the folder for files to be ingested; a relative one is in the home folder",
         ),
     ] = "landing"
+    move_files: Annotated[
+        bool,
+        Meta(
+            description="whether files of the landing folder that were read are moved, to done or failed in "
+            "it; false: they stay where they are"
+        ),
+    ] = True
     checkpoints: Annotated[
         str,
         Meta(

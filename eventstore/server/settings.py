@@ -59,6 +59,11 @@ def landing() -> Path:
     return home() / Path(machine().landing).expanduser()
 
 
+def move_files() -> bool:
+    """Whether files leave the landing folder when they were read."""
+    return machine().move_files
+
+
 def checkpoints() -> Path:
     """Where copies of the checkpoints of seals are kept."""
     return home() / Path(machine().checkpoints).expanduser()

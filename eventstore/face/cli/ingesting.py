@@ -1,5 +1,6 @@
 """ingest: files of events in."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,9 @@ from eventstore.face.cli.stopping import told_when_stopped
 from eventstore.ingestion import load
 from eventstore.ingestion.files import printable
 from eventstore.ingestion.formats import in_words
+from eventstore.kernel.counted import counted
 from eventstore.orders.domain import DOMAIN
+from eventstore.server.settings import landing, move_files
 
 
 @app.command(help=f"Append the events of files, plain or .gz: {in_words(DOMAIN.formats)}.")
@@ -41,7 +44,14 @@ def ingest(
                 task, description=printable(now.path.name), total=now.size, completed=now.position
             )
 
-        done = load.ingest(connection, store.domain.events, store.domain.formats, paths, on_progress=report)
+        done = load.ingest(
+            connection,
+            store.domain.events,
+            store.domain.formats,
+            paths,
+            on_progress=report,
+            landing=landing() if move_files() else None,
+        )
     not_read = [*done.failed, *done.skipped]
     counts: dict[str, object] = {
         "read": done.read,
@@ -52,9 +62,18 @@ def ingest(
     }
     if not_read and as_json:
         counts["not_read"] = [each._asdict() for each in not_read]
+    if done.moved and as_json:
+        counts["moved"] = done.moved
     print_json(counts) if as_json else print_fields(counts)
     if done.rejected and not as_json:
         console.print("See `eventstore rejects`; after a fix: `eventstore rejects retry`.")
+    if not as_json:
+        for folder, number in sorted(Counter(str(Path(to).parent) for to in done.moved.values()).items()):
+            console.print(f"Moved {counted(number, 'file')} to {folder}", markup=False, highlight=False)
+        for sentence in done.known:
+            console.print(sentence, markup=False, highlight=False)
+    for each in done.not_moved:
+        complain(f"read, but not moved: {each.file}: {each.reason}")
     for each in not_read:
         complain(f"not read: {each.file}: {each.reason}")
     if not_read:
