@@ -6,8 +6,6 @@ import gzip
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -17,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from eventstore.ingestion import contents, landing, moving
+from eventstore.ingestion import contents, landing, leaving, moving
 from eventstore.ingestion.files import look
 from eventstore.ingestion.judging import judge_landing
 from tests.shipped import FORMATS, files_waiting, ingest, ingest_landing
@@ -356,24 +354,29 @@ def test_a_file_that_takes_the_name_while_the_other_is_moved_is_not_moved_unread
     assert ingest_landing(connection, folder).appended == 1
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from eventstore.ingestion import contents, leaving, moving
-from tests.shipped import ingest_landing
-def kill(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
-where, what = sys.argv[3].rsplit(".", 1)
-if where == "Path":
-    original = getattr(Path, what)
-    def at(self, *given, **named):
-        if self.name == "b.ndjson.gz" or "b.ndjson.gz" in str(given):
-            kill()
-        return original(self, *given, **named)
-    setattr(Path, what, at)
-else:
-    setattr({"leaving": leaving, "moving": moving}[where], what, kill)
-ingest_landing(sys.argv[1], Path(sys.argv[2]))
-"""
+def killed_at(where: str, url: str, folder: Path) -> int:
+    """How a process ended that ingested the folder, and ended itself where it moves ``b.ndjson.gz``."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _kill_at(where)
+            ingest_landing(url, folder)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _kill_at(where: str) -> None:
+    module, name = where.split(".")
+    holder: Any = {"leaving": leaving, "moving": moving, "Path": Path}[module]
+    original = getattr(holder, name)
+
+    def deadly(*given: Any, **named: Any) -> Any:
+        if holder is not Path or "b.ndjson.gz" in str(given[0]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*given, **named)
+
+    setattr(holder, name, deadly)
 
 
 @pytest.mark.parametrize(
@@ -393,8 +396,7 @@ def test_a_crash_between_commit_and_move_is_healed_by_the_next_tick(
     good, damaged = event(), gzip.compress(event() + b"\n" + event())[:-9]
     drop("a.ndjson", good)
     drop("b.ndjson.gz", damaged)
-    command = [sys.executable, "-c", KILLED, database_url, str(folder), where]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert killed_at(where, database_url, folder) == -signal.SIGKILL
     appended = number_of(connection, "order_events")
     assert appended == 2  # and what was cut off
     if where not in {"leaving.keep_moves", "moving._tidy"}:
