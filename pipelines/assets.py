@@ -1,10 +1,9 @@
 """The assets: what the tables are and how they come about. A body calls `eventstore` and reports back."""
 
-from pathlib import Path
-
 import dagster as dg
 from pydantic import Field
 
+from eventstore.ingestion.addresses import has_secrets, is_address, shown
 from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.load import ingest, ingest_landing
 from eventstore.orders.domain import DOMAIN
@@ -19,7 +18,8 @@ class IngestConfig(dg.Config):
 
     paths: list[str] = Field(
         default_factory=list,
-        description="None given: what waits in the landing folder, as much as a run takes.",
+        description="Files, folders or URLs. None given: what waits in the landing folder, as much as a run "
+        "takes.",
     )
 
 
@@ -45,15 +45,15 @@ def order_events(
                     connection,
                     DOMAIN.events,
                     DOMAIN.formats,
-                    [Path(path) for path in config.paths],
-                    landing=settings.landing() if settings.move_files() else None,
+                    _without_secrets(config.paths),
+                    landing=settings.landing_place() if settings.move_files() else None,
                 )
                 if config.paths
                 else ingest_landing(
                     connection,
                     DOMAIN.events,
                     DOMAIN.formats,
-                    settings.landing(),
+                    settings.landing_place(),
                     move=settings.move_files(),
                 )
             )
@@ -94,6 +94,18 @@ def order_events(
         # Appending changes nothing that was in the log before: what was replayed from it stays valid.
         data_version=dg.DataVersion("append-only"),
     )
+
+
+def _without_secrets(paths: list[str]) -> list[str]:
+    """A run's configuration is kept, and shown on its page."""
+    for path in paths:
+        if is_address(path) and has_secrets(path):
+            raise dg.Failure(
+                f"{shown(path)}: what stands before @, or from ? or # on, may be a secret, and a run keeps "
+                "its configuration: take it to `eventstore ingest`",
+                allow_retries=False,
+            )
+    return paths
 
 
 REPLAYS = {projection.name: replay_asset(projection, order_events) for projection in DOMAIN.projections}

@@ -7,8 +7,9 @@ import dagster as dg
 from eventstore.engine.proofs import overlaps_proof, proofs_of
 from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.ingestion.contents import not_moved
-from eventstore.ingestion.files import NotRead, look, printable
+from eventstore.ingestion.files import NotRead, printable
 from eventstore.ingestion.landing import waiting
+from eventstore.ingestion.places import can_move, look
 from eventstore.ingestion.rejects import damaged_files
 from eventstore.log.clock import clock as read_clock
 from eventstore.log.connection import Connection
@@ -61,9 +62,10 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
     """
     with store.connect() as connection:
         longest = policy(connection).max_file_wait.total_seconds()
-        seen = look(settings.landing(), DOMAIN.formats, settled=True)
+        folder = settings.landing_place()
+        seen = look(folder, DOMAIN.formats, settled=True)
         unread = waiting(connection, seen.files)
-        stuck = not_moved(connection, seen.files) if settings.move_files() else []
+        stuck = not_moved(connection, seen.files) if settings.move_files() and can_move(folder) else []
         damaged = [
             NotRead(printable(file), f"{reason}: {detail}")
             for file, reason, detail in damaged_files(connection)

@@ -78,7 +78,7 @@ def prepare() -> str:
     ensure_database(url)
     ensure_database(dagster_url)
     migrate.upgrade(url, functions=DOMAIN.functions)
-    settings.made(settings.landing())
+    settings.made_landing()
     settings.made(settings.dagster_home())
     os.environ["EVENTSTORE_HOME"] = str(settings.home())
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home())

@@ -5,13 +5,15 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
 from eventstore.ingestion.contents import to_be_moved
-from eventstore.ingestion.files import FileVersion, Found, NotRead, look
+from eventstore.ingestion.files import FileVersion, Found, NotRead
 from eventstore.ingestion.landing import RUN_FILES, ready
 from eventstore.ingestion.moving import is_broken_off
+from eventstore.ingestion.places import can_move, look
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
@@ -54,7 +56,7 @@ _known = _Known()
 def landing_files(
     context: dg.SensorEvaluationContext, store: EventStore
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    folder = settings.landing()
+    folder = settings.landing_place()
     with store.connect() as connection:
         known = _known.about(f"{connection.info.dsn} {folder}")
         seen = look(folder, DOMAIN.formats, settled=True, without=known)
@@ -63,7 +65,7 @@ def landing_files(
         known -= {found.version for found in left}
     news = _name_once(context, seen.skipped)
     number = len(together) or len(alone)
-    is_left = not number and (bool(left) or (settings.move_files() and is_broken_off(folder)))
+    is_left = not number and (bool(left) or _is_broken_off(folder))
     if not number and not is_left:
         yield dg.SkipReason(f"{news}No new file in {folder} waits for a run.")
     elif is_left and _is_at_work(context.instance):
@@ -76,7 +78,12 @@ def landing_files(
 
 def _left(connection: Connection, read: list[Found]) -> list[Found]:
     """What was put back, or what a run that was broken off had no time to move."""
-    return to_be_moved(connection, read) if read and settings.move_files() else []
+    moves = settings.move_files() and can_move(settings.landing_place())
+    return to_be_moved(connection, read) if read and moves else []
+
+
+def _is_broken_off(folder: Path | str) -> bool:
+    return isinstance(folder, Path) and settings.move_files() and is_broken_off(folder)
 
 
 def _name_once(context: dg.SensorEvaluationContext, skipped: list[NotRead]) -> str:

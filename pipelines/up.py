@@ -118,7 +118,7 @@ def _run(port: int, *, follow: bool) -> None:
 
 def _say_where(url: str, log: Path) -> None:
     _say(f"database  {without_password(url)}")
-    _say(f"landing   {settings.landing()}   files moved here are ingested")
+    _say(f"landing   {settings.landing_place()}   files moved here are ingested")
     _say(f"log       {log}")
     if backups := settings.backups():
         _say(f"backups   {backups}   every night, and the log as it is written")

@@ -26,7 +26,7 @@ class Duty(NamedTuple):
     verdicts: list[Verdict]
 
 
-def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path) -> Duty:
+def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path | str) -> Duty:
     """How the store at ``url`` is, and what is to be done. Writes nothing."""
     now, seals = status(connection, domain), seal_status(connection)
     folder = backups()

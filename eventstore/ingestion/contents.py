@@ -5,6 +5,7 @@ And of those that were read: which are still, or again, in the landing folder, a
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 from eventstore.ingestion.files import FileVersion, Found
@@ -107,7 +108,20 @@ def to_be_moved(connection: Connection, files: Sequence[Found]) -> list[Found]:
         arrays([found.version for found in files]),
     )
     left = {FileVersion(*row) for row in rows}
-    return [found for found in files if found.version in left and not found.path.is_symlink()]
+    return [
+        found
+        for found in files
+        if found.version in left and not (isinstance(found.path, Path) and found.path.is_symlink())
+    ]
+
+
+def read_to_end(connection: Connection, versions: Iterable[FileVersion]) -> set[FileVersion]:
+    """Those of ``versions`` that were."""
+    rows = connection.execute(
+        f"SELECT l.file, l.size, l.modified_ns FROM {VERSIONS} JOIN ingested_files l ON {SAME}",
+        arrays(versions),
+    )
+    return {FileVersion(*row) for row in rows}
 
 
 def not_moved(connection: Connection, files: Sequence[Found]) -> list[tuple[Found, str]]:

@@ -6,8 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from eventstore.ingestion.contents import not_moved
-from eventstore.ingestion.files import InputFileError, look, printable
+from eventstore.ingestion.files import InputFileError, printable
 from eventstore.ingestion.landing import waiting
+from eventstore.ingestion.places import can_move, look
 from eventstore.ingestion.rejects import count_by_reason
 from eventstore.kernel.counted import counted, lasting
 from eventstore.kernel.incoming import Format
@@ -38,7 +39,7 @@ def judge_rejects(connection: Connection) -> Verdict:
 
 
 def judge_landing(
-    connection: Connection, folder: Path, formats: Sequence[Format], *, moves: bool = True
+    connection: Connection, folder: Path | str, formats: Sequence[Format], *, moves: bool = True
 ) -> Verdict:
     """Files that wait for longer than the setting `max_file_wait`, failed, stay though they were read, or are
     left alone.
@@ -73,7 +74,7 @@ def judge_landing(
             f"{printable(oldest.found.path.name)}",
             next=f"make up, or eventstore ingest {printable(folder)}",
         )
-    stuck = not_moved(connection, seen.files) if moves else []
+    stuck = not_moved(connection, seen.files) if moves and can_move(folder) else []
     if stuck:
         first_stuck, why = stuck[0]
         return Verdict(

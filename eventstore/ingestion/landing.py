@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from eventstore.ingestion.files import FileVersion, Found, NotRead, look
+from eventstore.ingestion.files import FileVersion, Found, NotRead
+from eventstore.ingestion.places import look
 from eventstore.kernel.incoming import Format
 from eventstore.log.connection import Connection
 
@@ -114,10 +115,13 @@ def ready(
 
 def files_waiting(connection: Connection, landing: Path, formats: Sequence[Format]) -> list[Path]:
     """The files of the folder ``landing`` that are complete and were not ingested yet, by name."""
-    return [file.found.path for file in waiting(connection, look(landing, formats, settled=True).files)]
+    seen = look(landing, formats, settled=True)
+    return [Path(file.found.path) for file in waiting(connection, seen.files)]
 
 
-def claim(connection: Connection, landing: Path, formats: Sequence[Format]) -> tuple[Claim, list[NotRead]]:
+def claim(
+    connection: Connection, landing: Path | str, formats: Sequence[Format]
+) -> tuple[Claim, list[NotRead]]:
     """Take the next files of a landing folder; and the names there that are left alone."""
     seen = look(landing, formats, settled=True)
     read: set[FileVersion] = set()

@@ -3,13 +3,26 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from eventstore.ingestion.addresses import shown
 from eventstore.ingestion.contents import keep_moves, standings
-from eventstore.ingestion.files import printable
-from eventstore.ingestion.moving import Moved, ReadFile, move
+from eventstore.ingestion.files import Elsewhere, printable
+from eventstore.ingestion.moving import FAILED, Moved, ReadFile, done_today, move, reason_of
+from eventstore.ingestion.remote import RemoteFile, move_remote
 from eventstore.log.connection import Connection
 
 
-def leave(connection: Connection, folder: Path, files: Sequence[ReadFile]) -> tuple[list[Moved], list[str]]:
+def lies_in(file: Path | Elsewhere, folder: Path | str) -> bool:
+    """Whether it is moved from there. A link is not: it may lead from anywhere."""
+    if isinstance(file, Path):
+        return (
+            isinstance(folder, Path) and file.parent.resolve() == folder.resolve() and not file.is_symlink()
+        )
+    return isinstance(folder, str) and printable(file).rpartition("/")[0] == shown(folder).rstrip("/")
+
+
+def leave(
+    connection: Connection, folder: Path | str, files: Sequence[ReadFile]
+) -> tuple[list[Moved], list[str]]:
     """Move ``files``, which lie in ``folder`` and are recorded as read.
 
     What an older release read stays. Returns what became of each of the others, and sentences about those
@@ -20,7 +33,7 @@ def leave(connection: Connection, folder: Path, files: Sequence[ReadFile]) -> tu
     if not files:
         return [], []
     try:
-        moved = move(folder, files)
+        moved = move(folder, files) if isinstance(folder, Path) else [_move_there(file) for file in files]
     except OSError as error:
         moved = [Moved(file, problem=error.strerror or str(error)) for file in files]
     keep_moves(
@@ -36,3 +49,9 @@ def leave(connection: Connection, folder: Path, files: Sequence[ReadFile]) -> tu
         for each in moved
         if each.to and (before := known[each.file.version].moved_to)
     ]
+
+
+def _move_there(file: ReadFile) -> Moved:
+    assert isinstance(file.path, RemoteFile)
+    folder, reason = (FAILED, reason_of(file)) if file.damage else (done_today(), None)
+    return Moved(file, *move_remote(file.path, folder, file.sha256, reason))

@@ -22,11 +22,13 @@ from psycopg.pq import TransactionStatus
 from eventstore.ingestion import contents, moving
 from eventstore.ingestion import landing as claims
 from eventstore.ingestion.chunks import Chunk, FileIngested, Reading, chunks_of, identify
-from eventstore.ingestion.files import Found, InputFileError, NotRead, expand, printable
+from eventstore.ingestion.files import Elsewhere, Found, InputFileError, NotRead, printable
 from eventstore.ingestion.landing import files_waiting
-from eventstore.ingestion.leaving import leave
+from eventstore.ingestion.leaving import leave, lies_in
+from eventstore.ingestion.places import can_move, expand
 from eventstore.ingestion.staging import Settled, append
 from eventstore.kernel.codec import Codec
+from eventstore.kernel.counted import counted
 from eventstore.kernel.incoming import Format
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
@@ -80,7 +82,7 @@ class Ingested(msgspec.Struct, kw_only=True):
 class Progress(msgspec.Struct, frozen=True):
     """How far a load is in the file that it reads."""
 
-    path: Path
+    path: Path | Elsewhere
     position: int  #: bytes of the file that were read
     size: int
     read: int  #: lines
@@ -93,17 +95,18 @@ def ingest(
     connection_or_url: Connection | str,
     codec: Codec,
     formats: Sequence[Format],
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     *,
     on_progress: Report | None = None,
-    landing: Path | None = None,
+    landing: Path | str | None = None,
 ) -> Ingested:
-    """Append the events of ``paths``, files and folders, to the log; each file in the format of its name.
+    """Append the events of ``paths``, files, folders and URLs, to the log; each in the format of its name.
 
     Lines that cannot be appended go to the table ``rejects``, files that cannot be read to ``failed`` of the
     answer. Commits every few thousand lines; run again after a crash, it appends what is missing and nothing
     twice. Raises InputFileError, before anything is read, for one of the ``paths`` that cannot be ingested.
-    What lies in the folder ``landing`` is moved when it was read; everything else stays where it is.
+    What lies in the folder ``landing`` is moved when it was read; everything else stays where it is. What is
+    at a URL is not downloaded again when it was read before and has not changed.
     """
     started = time.monotonic()
     seen = expand(paths, formats)
@@ -111,7 +114,7 @@ def ingest(
         _connection(connection_or_url) as connection,
         _Load(connection, codec, on_progress, moves_from=landing) as load,
     ):
-        for group in _groups(seen.files):
+        for group in _groups(load.without_unchanged(seen.files)):
             load.read(group)
     return load.result(seen.skipped, started)
 
@@ -120,7 +123,7 @@ def ingest_landing(
     connection_or_url: Connection | str,
     codec: Codec,
     formats: Sequence[Format],
-    folder: Path,
+    folder: Path | str,
     *,
     on_progress: Report | None = None,
     move: bool = True,
@@ -132,16 +135,16 @@ def ingest_landing(
     what an earlier run had no time to move, and what was put back. Content that is known is not read again.
     """
     started = time.monotonic()
-    if move:
-        moving.put_back(folder)
-    moves_from = folder if move else None
+    moves_from = folder if move and can_move(folder) else None
+    if isinstance(moves_from, Path):
+        moving.put_back(moves_from)
     with _connection(connection_or_url) as connection:
         claim, skipped = claims.claim(connection, folder, formats)
         with (
             _releasing(connection, claim),
             _Load(connection, codec, on_progress, claim, moves_from=moves_from) as load,
         ):
-            if move:
+            if moves_from is not None:
                 load.move_read(contents.to_be_moved(connection, claim.read))
             for group in _groups(claim.together):
                 if time.monotonic() < started + _RUN_S:
@@ -162,7 +165,7 @@ class _Load:
         on_progress: Report | None,
         claim: claims.Claim | None = None,
         *,
-        moves_from: Path | None = None,
+        moves_from: Path | str | None = None,
     ) -> None:
         self._connection, self._codec = connection, codec
         self._on_progress, self._claim = on_progress, claim
@@ -171,7 +174,7 @@ class _Load:
         self._renewed = time.monotonic()
         self._until: float | None = None
         self._files: list[Reading] = []
-        self._moves_from = moves_from and moves_from.resolve()
+        self._moves_from = moves_from if moves_from is not None and can_move(moves_from) else None
         self._moved: list[moving.Moved] = []
         self._known: list[str] = []
 
@@ -201,6 +204,20 @@ class _Load:
                     claims.failed(self._connection, self._claim, reading.found.version, reading.error)
         self._move([reading for reading in group if reading.finished])
 
+    def without_unchanged(self, files: Sequence[Found]) -> list[Found]:
+        """Of files at URLs only those that were not read yet; the others are moved, where they are to be."""
+        remote = [found for found in files if not isinstance(found.path, Path)]
+        known = (
+            contents.read_to_end(self._connection, [found.version for found in remote]) if remote else set()
+        )
+        if known:
+            self._known.append(
+                f"{counted(len(known), 'file')} at URLs did not change since read: not downloaded again"
+            )
+            if self._moves_from is not None:
+                self.move_read([found for found in remote if found.version in known])
+        return [found for found in files if found.version not in known or isinstance(found.path, Path)]
+
     def move_read(self, files: Sequence[Found]) -> None:
         """Move what was read before; what holds something else by now waits to be read."""
         before = contents.standings(self._connection, [found.version for found in files])
@@ -208,9 +225,12 @@ class _Load:
         same: list[Reading] = []
         other: list[Reading] = []
         for reading in readings:
-            if identify(reading, self._pulse):
-                was = before[reading.version]
-                reading.damage = was.damage
+            was = before[reading.version]
+            reading.damage = was.damage
+            if not isinstance(reading.found.path, Path):  # its tag tells
+                reading.sha256 = was.sha256
+                same.append(reading)
+            elif identify(reading, self._pulse):
                 (same if reading.sha256 == was.sha256 else other).append(reading)
         self._move(same)
         claims.read_again(self._connection, [reading.version for reading in other])
@@ -244,7 +264,9 @@ class _Load:
         hashed = {
             reading.version: contents.Content(reading.version.size, reading.sha256, reading.found.format.name)
             for reading in group
-            if reading.found.version.size in sizes and identify(reading, self._pulse)
+            if isinstance(reading.found.path, Path)
+            and reading.found.version.size in sizes
+            and identify(reading, self._pulse)
         }
         before = contents.read_earlier(self._connection, hashed.values()) if hashed else {}
         known = {version: content for version, content in hashed.items() if content in before}
@@ -263,18 +285,16 @@ class _Load:
         return [reading for reading in group if reading.version not in known]
 
     def _move(self, readings: Sequence[Reading]) -> None:
-        """A link stays: it may lead from anywhere, and what it leads to is not here."""
-        if self._moves_from is None:
+        folder = self._moves_from
+        if folder is None:
             return
         moved, known = leave(
             self._connection,
-            self._moves_from,
+            folder,
             [
                 moving.ReadFile(found.path, reading.version, reading.inode, reading.sha256, reading.damage)
                 for reading in readings
-                if (found := reading.found).path.parent.resolve() == self._moves_from
-                and reading.inode
-                and not found.path.is_symlink()
+                if lies_in((found := reading.found).path, folder)
             ],
         )
         self._moved += moved

@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from eventstore.ingestion.files import FileVersion, printable, version_of
+from eventstore.ingestion.files import Elsewhere, FileVersion, printable, version_of
 
 DONE, FAILED = "done", "failed"
 
 _TAKEN = ".moving"
-_REASON = ".reason.txt"
+REASON = ".reason.txt"
 #: Bytes of a name, as most file systems have it.
 _LONGEST = 255
 
@@ -31,9 +31,9 @@ _LONGEST = 255
 class ReadFile(NamedTuple):
     """A file that was read to its end, as it was then."""
 
-    path: Path
+    path: Path | Elsewhere
     version: FileVersion
-    inode: tuple[int, int]
+    inode: tuple[int, int] | None  #: None: not on this machine
     sha256: bytes
     damage: str | None = None  #: why it could not be read whole
 
@@ -42,15 +42,19 @@ class Moved(NamedTuple):
     """What became of a file. Neither a place nor a problem: it is gone, or there is another by now."""
 
     file: ReadFile
-    to: Path | None = None
+    to: Path | str | None = None
     problem: str | None = None
+
+
+def done_today() -> str:
+    """Where in its folder goes what is read today."""
+    return f"{DONE}/{datetime.now(UTC):%Y-%m-%d}"
 
 
 def move(folder: Path, files: Sequence[ReadFile]) -> list[Moved]:
     """Move ``files``, which lie in ``folder``, to where they belong. What cannot be moved stays."""
-    now = datetime.now(UTC)
     with _nobody_else_in(folder):
-        moved = [_move(folder, file, now) for file in files]
+        moved = [_move(folder, file) for file in files]
         _tidy(folder)
     return moved
 
@@ -76,15 +80,15 @@ def is_broken_off(folder: Path) -> bool:
         return False  # it is at it
 
 
-def _move(folder: Path, file: ReadFile, now: datetime) -> Moved:
-    place = folder / FAILED if file.damage else folder / DONE / now.strftime("%Y-%m-%d")
+def _move(folder: Path, file: ReadFile) -> Moved:
+    place = folder / (FAILED if file.damage else done_today())
     taken = folder / _TAKEN / file.path.name
     try:
         place.mkdir(parents=True, exist_ok=True)
         taken.parent.mkdir(exist_ok=True)
         if os.path.lexists(taken):
             return Moved(file, problem=f"{printable(taken)} is in the way")
-        file.path.rename(taken)
+        Path(file.path).rename(taken)
     except FileNotFoundError:
         return Moved(file)
     except OSError as error:
@@ -92,7 +96,7 @@ def _move(folder: Path, file: ReadFile, now: datetime) -> Moved:
     problem = None
     try:
         if _is(taken, file):
-            return Moved(file, _give_place(taken, file, place, now))
+            return Moved(file, _give_place(taken, file, place))
     except OSError as error:
         problem = _because(error)
     try:
@@ -102,11 +106,11 @@ def _move(folder: Path, file: ReadFile, now: datetime) -> Moved:
     return Moved(file, problem=problem)
 
 
-def _give_place(taken: Path, file: ReadFile, place: Path, now: datetime) -> Path:
+def _give_place(taken: Path, file: ReadFile, place: Path) -> Path:
     """The first free name there. Where the very same content has a name already, one of them is enough."""
-    room = len(_REASON) if file.damage else 0
-    for name in _names(file.path.name, file.sha256.hex()[:8], room):
-        to, reason = place / name, place / (name + _REASON)
+    room = len(REASON) if file.damage else 0
+    for name in names(file.path.name, file.sha256.hex()[:8], room):
+        to, reason = place / name, place / (name + REASON)
         is_new = _reserve(to)
         if not (is_new or _is_reserved(to)):
             if _has_content(to, file):
@@ -118,7 +122,7 @@ def _give_place(taken: Path, file: ReadFile, place: Path, now: datetime) -> Path
             continue
         try:
             if file.damage:
-                reason.write_text(_reason(file, now), encoding="utf-8", errors="replace")
+                reason.write_text(reason_of(file), encoding="utf-8", errors="replace")
             _bring(taken, to)
         except OSError:
             with suppress(OSError):
@@ -170,7 +174,7 @@ def _copy(taken: Path, to: Path) -> None:
 
 
 def _put_back(taken: Path, folder: Path) -> None:
-    for name in _names(taken.name):
+    for name in names(taken.name):
         to = folder / name
         try:
             to.hardlink_to(taken)
@@ -188,7 +192,7 @@ def _put_back(taken: Path, folder: Path) -> None:
 def _is(path: Path, file: ReadFile) -> bool:
     is_now = path.lstat()
     version = version_of(file.version.file, is_now)
-    return (is_now.st_dev, is_now.st_ino, version) == (*file.inode, file.version)
+    return ((is_now.st_dev, is_now.st_ino), version) == (file.inode, file.version)
 
 
 def _has_content(path: Path, file: ReadFile) -> bool:
@@ -202,7 +206,7 @@ def _has_content(path: Path, file: ReadFile) -> bool:
         return False
 
 
-def _names(name: str, mark: str = "", room: int = 0) -> Iterator[str]:
+def names(name: str, mark: str = "", room: int = 0) -> Iterator[str]:
     """``name``, then others like it, each short enough for the file system and ``room`` more bytes."""
     stem, ending = _split(name)
     for number in itertools.count():
@@ -228,11 +232,12 @@ def _cut(text: str, longest: int) -> str:
     return raw[: max(longest, 1)].decode(errors="ignore") or "_"
 
 
-def _reason(file: ReadFile, now: datetime) -> str:
+def reason_of(file: ReadFile) -> str:
+    """What stands beside a file that failed."""
     return (
-        f"{printable(file.path.name)} could not be read whole: {file.damage}\n"
+        f"{printable(file.path)} could not be read whole: {file.damage}\n"
         "What could be read of it is in the log. Deliver it again: nothing goes in twice.\n"
-        f"Read {now:%Y-%m-%d %H:%M:%S} UTC from {printable(file.path)}, sha256 {file.sha256.hex()}\n"
+        f"Read {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, sha256 {file.sha256.hex()}\n"
     )
 
 

@@ -120,8 +120,7 @@ def test_a_damaged_file_goes_to_failed_with_the_reason_beside_it(
     assert names(failed) == ["a.ndjson.gz", "a.ndjson.gz.reason.txt"]
     assert (failed / "a.ndjson.gz").read_bytes() == damaged
     said = (failed / "a.ndjson.gz.reason.txt").read_text()
-    assert said.startswith("a.ndjson.gz could not be read whole: truncated_gzip: ")
-    assert str(folder / "a.ndjson.gz") in said
+    assert said.startswith(f"{folder}/a.ndjson.gz could not be read whole: truncated_gzip: ")
     drop("a.ndjson.gz", gzip.compress(event())[:-9])  # another one of this name
     (failed / "b.ndjson.gz.reason.txt").write_text("mine")
     drop("b.ndjson.gz", gzip.compress(event())[:-9])
@@ -381,7 +380,7 @@ def _kill_at(where: str) -> None:
 
 @pytest.mark.parametrize(
     "where",
-    ["leaving.move", "Path.rename", "moving._is", "moving._reserve", "moving._reason", "Path.replace",
+    ["leaving.move", "Path.rename", "moving._is", "moving._reserve", "moving.reason_of", "Path.replace",
      "moving._tidy", "leaving.keep_moves"],
 )  # fmt: skip
 def test_a_crash_between_commit_and_move_is_healed_by_the_next_tick(

@@ -1,7 +1,6 @@
 """ingest: files of events in."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,12 +14,17 @@ from eventstore.ingestion.files import printable
 from eventstore.ingestion.formats import in_words
 from eventstore.kernel.counted import counted
 from eventstore.orders.domain import DOMAIN
-from eventstore.server.settings import landing, move_files
+from eventstore.server.settings import landing_place, move_files
 
 
 @app.command(help=f"Append the events of files, plain or .gz: {in_words(DOMAIN.formats)}.")
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of files.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH…", help="Files, or folders of files; URLs too: s3://, gs://, az://, https://."
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     kept = "stopped: what was appended is kept; run it again: it goes on, and nothing goes in twice"
@@ -50,7 +54,7 @@ def ingest(
             store.domain.formats,
             paths,
             on_progress=report,
-            landing=landing() if move_files() else None,
+            landing=landing_place() if move_files() else None,
         )
     not_read = [*done.failed, *done.skipped]
     counts: dict[str, object] = {
@@ -68,7 +72,8 @@ def ingest(
     if done.rejected and not as_json:
         console.print("See `eventstore rejects`; after a fix: `eventstore rejects retry`.")
     if not as_json:
-        for folder, number in sorted(Counter(str(Path(to).parent) for to in done.moved.values()).items()):
+        places = Counter(to.rpartition("/")[0] for to in done.moved.values())
+        for folder, number in sorted(places.items()):
             console.print(f"Moved {counted(number, 'file')} to {folder}", markup=False, highlight=False)
         for sentence in done.known:
             console.print(sentence, markup=False, highlight=False)
