@@ -7,6 +7,8 @@ ALTER TABLE ingested_files
     ADD COLUMN moved_to      text,
     ADD COLUMN move_error    text,
     ADD COLUMN move_again_at timestamptz;
+COMMENT ON COLUMN ingested_files.modified_ns IS
+    'when it was changed, in nanoseconds; of a file at a URL the digits below a second stand for its entity tag';
 COMMENT ON COLUMN ingested_files.sha256 IS 'the hash of its content; null: an older release read it, and it stays where it is';
 COMMENT ON COLUMN ingested_files.format IS 'the format that it was read in';
 COMMENT ON COLUMN ingested_files.damage IS 'why it could not be read whole; null: it was';
