@@ -11,6 +11,12 @@ EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "http": "http", "https": "http
 _ADDRESS = re.compile(rf"({'|'.join(EXTRAS)})://", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@'\"]*@")
 _QUERY = re.compile(r"(?<=\S)[?#][^\s'\")>]*")
+#: Parameters of presigned URLs of S3, CloudFront, Google and Azure, which are new each time.
+_SIGNS = re.compile(
+    r"(x-amz-|x-goog-|(signature|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid|sig|se|st|sp|sv|sr|spr"
+    r"|skoid|sktid|skt|ske|sks|skv)=)",
+    re.IGNORECASE,
+)
 _UNSAFE = {ord(each): f"%{ord(each):02X}" for each in "?#%@"}
 
 
@@ -64,6 +70,12 @@ def checked(address: str) -> str:
             f"{shown(address)}: this URL names no {'host' if is_http(address) else 'bucket'}"
         )
     return address.partition("#")[0] if is_http(address) else address
+
+
+def asked_for(address: str) -> str:
+    """What its query asks for, without what only signs it: two such URLs can be two files."""
+    query = urlsplit(address).query.split("&")
+    return "&".join(sorted(each for each in query if each and not _SIGNS.match(each)))
 
 
 def quoted(key: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from eventstore.ingestion import files
 from eventstore.ingestion.addresses import is_address, is_http
 from eventstore.ingestion.files import FileVersion, Found, Look, NotRead
-from eventstore.ingestion.remote import expand_address, look_address
+from eventstore.ingestion.remote import RemoteFile, expand_address, look_address
 from eventstore.kernel.incoming import Format
 
 
@@ -31,7 +31,8 @@ def expand(paths: Sequence[Path | str], formats: Sequence[Format]) -> Look:
         at = isinstance(path, str) and is_address(path)
         seen = expand_address(str(path), formats) if at else files.expand([Path(path)], formats)
         for each in seen.files:
-            found.setdefault(str(each.path.__fspath__()), each)
+            key = each.path.key if isinstance(each.path, RemoteFile) else each.path.__fspath__()
+            found.setdefault(key, each)
         skipped.update(dict.fromkeys(seen.skipped))
     return Look(list(found.values()), list(skipped))
 

@@ -13,7 +13,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from eventstore.ingestion.addresses import EXTRAS, checked, is_http, quoted, scheme_of, shown, without_secrets
+from eventstore.ingestion.addresses import (
+    EXTRAS,
+    asked_for,
+    checked,
+    is_http,
+    quoted,
+    scheme_of,
+    shown,
+    without_secrets,
+)
 from eventstore.ingestion.files import (
     MAX_PATH,
     FileVersion,
@@ -57,7 +66,7 @@ class RemoteFile:
         """Whether it is, and is still the same."""
         try:
             self.files.invalidate_cache()
-            return _version(self.address, self.files.info(self.key)) == self._version
+            return _version(self.address, self.key, self.files.info(self.key)) == self._version
         except FileNotFoundError:
             return False
 
@@ -255,15 +264,17 @@ def _is_bucket(files: Any, folder: str) -> bool:
 
 
 def _found(files: Any, key: str, address: str, info: dict[str, Any], form: Format) -> Found:
-    version = _version(address, info)
+    version = _version(address, key, info)
     path = RemoteFile(files, key, address, version, sized=info.get("size") is not None)
     changed = _time(info)
     return Found(path, form, version, changed.timestamp() if changed else time.time())
 
 
-def _version(address: str, info: dict[str, Any]) -> FileVersion:
+def _version(address: str, key: str, info: dict[str, Any]) -> FileVersion:
     """Of a server that tells neither time nor tag nothing is known: each time it is another version."""
     tag, changed = _tag(info), _time(info)
+    if (tag or changed) and is_http(address) and (asked := asked_for(key)):
+        tag += f"?{asked}"
     ns = int(changed.timestamp()) * _SECOND if changed else 0
     if tag:
         ns += int.from_bytes(hashlib.sha256(tag.encode()).digest()[:8], "big") % _SECOND

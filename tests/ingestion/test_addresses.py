@@ -2,7 +2,7 @@
 
 import pytest
 
-from eventstore.ingestion.addresses import checked, has_secrets, is_address, shown, without_secrets
+from eventstore.ingestion.addresses import asked_for, checked, has_secrets, is_address, shown, without_secrets
 from eventstore.ingestion.files import InputFileError
 
 SECRET = [
@@ -45,6 +45,15 @@ def test_credentials_in_the_url_of_a_bucket_are_refused_without_being_shown(addr
 def test_a_url_without_a_host_or_bucket_is_refused(address: str) -> None:
     with pytest.raises(InputFileError, match="names no"):
         checked(address)
+
+
+def test_what_signs_a_url_does_not_make_it_another_file() -> None:
+    first, second = (
+        "https://h/a?day=1&X-Amz-Signature=x&Expires=1",
+        "https://h/a?X-Amz-Signature=y&day=1&sig=z",
+    )
+    assert asked_for(first) == asked_for(second) == "day=1"
+    assert asked_for("https://h/a?day=2&sig=z") != asked_for(first)
 
 
 def test_paths_are_no_urls() -> None:

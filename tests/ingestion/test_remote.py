@@ -316,6 +316,16 @@ def test_files_of_a_web_server_are_read_by_url_and_as_a_folder_and_stay_there(
     assert judge_landing(connection, f"{web.url}/in/", FORMATS).level == "ok"
 
 
+def test_two_files_that_only_the_query_tells_apart_are_both_read_and_a_new_signature_is_no_other_file(
+    connection: Connection, tmp_path: Path, web: Web, event: Make
+) -> None:
+    (tmp_path / "a.ndjson").write_bytes(event())  # this server sends the same, whatever is asked
+    url = f"{web.url}/a.ndjson"
+    assert len(ingest(connection, [f"{url}?day=1&sig=x", f"{url}?day=2&sig=x"]).files) == 2
+    assert ingest(connection, [f"{url}?sig=y&day=1"]).files == []
+    assert len(ingest(connection, [f"{url}?day=3"]).files) == 1
+
+
 class BreaksOff(BaseHTTPRequestHandler):
     """Says that there is more than it sends; and then no more, as if the network were away."""
 
