@@ -9,6 +9,7 @@ from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.ingestion.files import NotRead, look, printable
 from eventstore.ingestion.landing import waiting
 from eventstore.ingestion.rejects import damaged_files
+from eventstore.kernel.counted import counted
 from eventstore.log.clock import clock as read_clock
 from eventstore.log.connection import Connection
 from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
@@ -42,7 +43,8 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
         passed=not by_reason,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{sum(by_reason.values())} lines wait: `eventstore rejects` shows them, "
+            f"{counted(sum(by_reason.values()), 'line waits', 'lines wait')}: `eventstore rejects` "
+            "shows them, "
             "`eventstore rejects retry` tries them again, `eventstore rejects discard` settles what is never "
             "to be appended."
             if by_reason
@@ -77,9 +79,9 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
         passed=not (left or failed or damaged or seen.skipped),
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{len(left)} files have been waiting for more than {longest / 60:g} minutes, "
-            f"{len(failed)} failed and are tried again, {len(damaged)} are damaged, "
-            f"{len(seen.skipped)} names are left alone."
+            f"{counted(len(left), 'file')} waiting for more than {longest / 60:g} min, "
+            f"{len(failed):,} failed and "
+            f"tried again, {len(damaged):,} damaged, {counted(len(seen.skipped), 'name')} left alone."
         ),
         metadata={
             "files": left[:ROWS],
@@ -102,7 +104,7 @@ def anomalies(store: EventStore) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=odd <= total * share,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{odd} of {total} orders are odd.",
+        description=f"{odd:,} of {counted(total, 'order')} odd.",
         metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts["anomaly"])},
     )
 
@@ -137,7 +139,7 @@ def overlaps(store: EventStore) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not found,
         description=(
-            f"{len(found)} orders have overlapping rows: replay order_history."
+            f"{counted(len(found), 'order has', 'orders have')} overlapping rows: replay order_history."
             if found
             else "What was looked at says one thing of each moment."
         ),

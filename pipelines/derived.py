@@ -7,6 +7,7 @@ from pydantic import Field
 
 from eventstore.engine.derived import Check, Derived, refresh_derived
 from eventstore.engine.snapshots.build import build_snapshots
+from eventstore.kernel.counted import counted
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import LIVE, order_events
 from pipelines.freshness import NIGHTLY, by_schedule
@@ -39,7 +40,9 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
             connection, DOMAIN.states, date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
         )
         context.log.info(
-            f"{done.rows} snapshots written, {done.refreshed.orders} orders with late events folded again"
+            f"{counted(done.rows, 'snapshot')} written, {counted(done.refreshed.orders, 'order')} "
+            "with late events "
+            "folded again"
         )
         for key in keys:
             context.add_asset_metadata(
@@ -77,7 +80,7 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
             done = refresh_derived(connection, derived, rebuild=config.rebuild)
-            context.log.info(f"{done.written} rows written, {done.gone} gone")
+            context.log.info(f"{counted(done.written, 'row')} written, {done.gone:,} gone")
             return dg.MaterializeResult(
                 metadata={
                     "written": done.written,

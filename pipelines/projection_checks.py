@@ -11,6 +11,7 @@ from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.rules_verdicts import judge_change
 from eventstore.engine.standing import lag_of, watermark
+from eventstore.kernel.counted import counted
 from eventstore.log.settings import policy
 from eventstore.orders.domain import DOMAIN
 from pipelines.resources import EventStore
@@ -39,7 +40,8 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(
             passed=found.seconds <= longest,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{found.events} events wait, the oldest for {found.seconds:.0f} s."
+            description=f"{counted(found.events, 'event waits', 'events wait')}, the oldest for "
+            f"{found.seconds:.0f} s."
             + ("" if found.seconds <= longest else _ADVICE_ON_HOLDERS if holders else _ADVICE_ON_RUNS),
             metadata={
                 "lag_events": found.events,
@@ -87,7 +89,8 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(
             passed=not poisoned,
             description=(
-                f"{number} orders show only the events before one that cannot be folded: mend the rule; the "
+                f"{counted(number, 'order shows', 'orders show')} only the events before one that "
+                "cannot be folded: mend the rule; the "
                 "next refresh folds them again."
                 if poisoned
                 else "Every event can be folded."
@@ -113,7 +116,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
                 stands = candidate(connection, projection)
                 return dg.AssetCheckResult(
                     passed=True,
-                    description=f"{stands.buckets} of {BUCKETS} buckets stand; compared when all do.",
+                    description=f"{stands.buckets} of {BUCKETS} parts are replayed; compared when all are.",
                 )
         what = "orders" if len(projection.layout.key) == 1 else "rows"
         new_rules = found.live_version != found.candidate_version

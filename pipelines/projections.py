@@ -12,6 +12,7 @@ from eventstore.engine.promote import Promoted
 from eventstore.engine.refresh import refresh
 from eventstore.engine.replay import replay_bucket
 from eventstore.engine.standing import has_news, standing
+from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
 from pipelines.freshness import FRESHNESS, PROOF_OF_LIFE, is_due
@@ -72,7 +73,9 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
             for key in context.partition_keys:
                 bucket = int(key)
                 done = replay_bucket(connection, bucket, projection)
-                context.log.info(f"bucket {key}: {done.events} events folded into {done.rows} rows")
+                context.log.info(
+                    f"bucket {key}: {counted(done.events, 'event')} folded into {counted(done.rows, 'row')}"
+                )
                 context.add_asset_metadata(
                     {
                         "events": done.events,
@@ -114,7 +117,7 @@ def live_asset(
         with store.connect() as connection:
             promoted = _promote(context, connection, projection, config)
             done = refresh(connection, projection)
-            context.log.info(f"{done.events} events folded into {done.rows} rows")
+            context.log.info(f"{counted(done.events, 'event')} folded into {counted(done.rows, 'row')}")
             found = standing(connection, projection.name)
             rules = found.fold_version if found else projection.fold_version
             return dg.MaterializeResult(
@@ -161,7 +164,7 @@ def _promote(
     for name in waited:
         done = promoted[name]
         context.log.info(
-            f"{name}: replay by rules {done.fold_version} promoted, {done.added} rows added, "
+            f"{name}: replay by rules {done.fold_version} promoted, {counted(done.added, 'row')} added, "
             f"{done.changed} changed, {done.gone} gone"
         )
     return {name: promoted[name] for name in waited}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.log.feed import has_events_after
 from eventstore.log.settings import policy
@@ -48,7 +49,9 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
             raise dg.Failure(str(error), allow_retries=False) from None
         for warning in done.warnings:
             context.log.warning(warning)
-        context.log.info(f"{done.events} events sealed, {done.size} in all, by checkpoint {done.checkpoint}")
+        context.log.info(
+            f"{counted(done.events, 'event')} sealed, {done.size:,} in all, by checkpoint {done.checkpoint}"
+        )
         walk = seal_status(connection).verification
         return dg.MaterializeResult(
             metadata={
@@ -80,10 +83,11 @@ def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{now.unsealed:,} events are not sealed, the oldest for {now.unsealed_seconds / 60:,.0f} min. "
+            f"{counted(now.unsealed, 'event is', 'events are')} not sealed, the oldest for "
+            f"{now.unsealed_seconds / 60:,.0f} min. "
             "Look at the last runs of log_seals, and whether an append is held open."
             if late
-            else f"{now.unsealed:,} events wait for the next checkpoint."
+            else f"{counted(now.unsealed, 'event waits', 'events wait')} for the next checkpoint."
         ),
         metadata={"unsealed": now.unsealed, "unsealed_seconds": now.unsealed_seconds},
     )
@@ -176,10 +180,9 @@ def _in_words(found: Verified, walk: Round) -> str:
     if found.doubts:
         return f"It cannot be told: {'; '.join(found.doubts)}."
     if walk.all_done_at and walk.begun_at is None:
-        return f"All {found.sealed:,} sealed events are as they were sealed."
-    return (
-        f"{found.verified:,} events are as they were sealed, {walk.events:,} of {found.sealed:,} this round."
-    )
+        return f"{counted(found.sealed, 'sealed event')}, all as sealed."
+    as_sealed = counted(found.verified, "event is as it was", "events are as they were")
+    return f"{as_sealed} sealed, {walk.events:,} of {found.sealed:,} this round."
 
 
 def _of_order(problem: Problem) -> str:

@@ -17,6 +17,7 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.engine.status import ProjectionStatus, read_model_status
+from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.log.settings import Policy, policy
 from eventstore.orders.domain import DOMAIN
@@ -119,7 +120,7 @@ def judge_lag(
     longest_age = max(told.max_age, told.max_snapshot_lag if name == SNAPSHOTS else 2 * every)
     late, old = oldest > allowed, age is not None and age > longest_age
     sentences = [
-        f"{found.lag_events:,}{' or more' if found.lag_or_more else ''} events wait, "
+        f"{counted(found.lag_events, 'event waits', 'events wait', or_more=found.lag_or_more)}, "
         f"the oldest for {in_words(oldest)}."
         if found.lag_events
         else "Holds every event of the log."

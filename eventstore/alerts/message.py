@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from eventstore.alerts.problems import Item
+from eventstore.kernel.counted import counted
 from eventstore.kernel.shown import printable
 
 #: So many are named in the text, and so many stand in the fields.
@@ -20,7 +21,7 @@ def subject(items: Sequence[Item]) -> str:
     """``eventstore: 2 problems, 1 over: refresh_orders, …``"""
     over = sum(item.what == "over" for item in items)
     bad = len(items) - over
-    counts = [f"{bad} problem{'' if bad == 1 else 's'}"] if bad else []
+    counts = [counted(bad, "problem")] if bad else []
     counts += [f"{over} over"] if over else []
     names = ", ".join(item.problem.title for item in items[:3]) + (", …" if len(items) > 3 else "")
     return clean(f"eventstore: {', '.join(counts)}: {names}", 150)

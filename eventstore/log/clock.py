@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 
 #: Ids of the same millisecond push one another on by milliseconds; nothing that is in order is ahead by more.
@@ -48,10 +49,15 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
                 f"{_at(self.now, self.ahead_seconds)}"
             )
         if self.waiting_events:
-            more = " or more" if len(self.waiting_events) == _SHOWN else ""
+            ahead = counted(
+                len(self.waiting_events),
+                "event has an id that lies",
+                "events have ids that lie",
+                or_more=len(self.waiting_events) == _SHOWN,
+            )
             first = self.waiting_events[0]
             found.append(
-                f"{len(self.waiting_events)}{more} events have ids that lie ahead of the clock by more than "
+                f"{ahead} ahead of the clock by more than "
                 f"a minute, the first is version {first.version} of order {first.order_id}, recorded "
                 f"{first.recorded_at}: no reader and no read model is shown them before their time, nor what "
                 "their orders get after them. `eventstore show` shows such an order as it is; append what it "

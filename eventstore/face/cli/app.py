@@ -1,5 +1,6 @@
 """The command-line application and what its commands share."""
 
+from importlib.metadata import version
 from typing import Annotated
 from uuid import UUID
 
@@ -16,8 +17,25 @@ app = typer.Typer(
     "PostgreSQL is started in EVENTSTORE_HOME (default: .eventstore).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eventstore {version('eventstore')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    wanted: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable object on standard output.")]
 

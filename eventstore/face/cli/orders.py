@@ -21,7 +21,7 @@ _HEADINGS = ("order", "status", "last event", "amount", "odd")
 def orders(
     piece: Annotated[
         str | None,
-        typer.Argument(metavar="[PIECE]", help="The beginning of an order id, or something within it."),
+        typer.Argument(metavar="PIECE", help="The beginning of an order id, or something within it."),
     ] = None,
     status: Annotated[str | None, typer.Option(help="Only those with this status, such as Shipped.")] = None,
     customer: Annotated[str | None, typer.Option(metavar="UUID", help="Only those of this customer.")] = None,

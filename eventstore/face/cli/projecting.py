@@ -29,7 +29,7 @@ from eventstore.orders.domain import DOMAIN
 
 ProjectionName = Annotated[
     str | None,
-    typer.Argument(metavar="[PROJECTION]", help="One projection; without it all that fold by these rules."),
+    typer.Argument(metavar="PROJECTION", help="One projection; without it all that fold by these rules."),
 ]
 Only = Annotated[str | None, typer.Option(metavar="NAME", help="One projection, as if it were named.")]
 Projections = tuple[Projection[Any], ...]
@@ -160,7 +160,7 @@ def promote(name: ProjectionName = None, only: Only = None, as_json: Json = Fals
 
 @app.command()
 def promotion(
-    policy: Annotated[str | None, typer.Argument(metavar="[auto|manual]", help="The new policy.")] = None,
+    policy: Annotated[str | None, typer.Argument(metavar="auto|manual", help="The new policy.")] = None,
     name: ProjectionName = None,
     only: Only = None,
     as_json: Json = False,

@@ -31,7 +31,7 @@ _HEADINGS = ("id", "file", "line", "reason", "detail", "raw")
 rejects_app = typer.Typer(help="Lines that could not be appended, with their reasons.")
 app.add_typer(rejects_app, name="rejects")
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="As `eventstore rejects` shows them.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="As `eventstore rejects` shows them.")]
 
 
 @rejects_app.callback(invoke_without_command=True)
@@ -146,8 +146,8 @@ def discard(
 
 def _ask(connection: Connection, kind: str | None, file: str | None) -> None:
     first = list_rejects(connection, reason=kind, file=file, limit=1000)
-    many = f"{len(first):,}{' or more' if len(first) == 1000 else ''}"
-    if not typer.confirm(f"Discard {many} lines? They are kept, and never tried again.", err=True):
+    many = counted(len(first), "line", or_more=len(first) == 1000)
+    if not typer.confirm(f"Discard {many}? What is discarded is kept, and never tried again.", err=True):
         raise fail("nothing was discarded", 1)
 
 

@@ -103,7 +103,7 @@ def begin(
 
 @epochs_app.command()
 def declare(
-    epoch: Annotated[int, typer.Argument(help="An epoch that was found out.")],
+    epoch: Annotated[int, typer.Argument(metavar="EPOCH", help="An epoch that was found out.")],
     reason: Reason,
     as_json: Json = False,
 ) -> None:
