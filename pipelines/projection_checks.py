@@ -12,6 +12,7 @@ from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.rules_verdicts import judge_change
 from eventstore.engine.standing import lag_of, watermark
 from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.log.settings import policy
 from eventstore.orders.domain import DOMAIN
 from pipelines.resources import EventStore
@@ -47,8 +48,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
                 "lag_events": found.events,
                 "lag_seconds": found.seconds,
                 "open_appends": [
-                    f"pid {pid} ({role}, {name}) since {since:%Y-%m-%d %H:%M:%S} UTC"
-                    for pid, role, name, since in holders
+                    f"pid {pid} ({role}, {name}) since {moment(since)}" for pid, role, name, since in holders
                 ],
             },
         )
@@ -99,7 +99,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
                 "orders": {
                     str(order_id): {
                         "version": version,
-                        "since": f"{since:%Y-%m-%d %H:%M:%S} UTC",
+                        "since": f"{moment(since)}",
                         "error": error,
                     }
                     for order_id, version, error, since in poisoned

@@ -7,6 +7,7 @@ from typing import Any
 
 from eventstore.alerts.problems import Item
 from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.kernel.shown import printable
 
 #: So many are named in the text, and so many stand in the fields.
@@ -71,7 +72,7 @@ def clean(words: str, longest: int = _LONGEST) -> str:
 def _line(item: Item) -> str:
     problem = item.problem
     word = (_WORDS if problem.severity == "error" else _WARNING_WORDS)[item.what]
-    since = f"since {datetime.fromtimestamp(item.since, UTC):%Y-%m-%d %H:%M} UTC"
+    since = f"since {moment(datetime.fromtimestamp(item.since, UTC))}"
     if item.what == "over":
         return f"{word}: {clean(problem.title)}, {since}"
     link = f" {problem.link}" if problem.link else ""

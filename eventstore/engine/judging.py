@@ -14,6 +14,7 @@ from eventstore.engine.rules_verdicts import judge_rules
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.engine.status import ConsumerStatus, ProjectionStatus, Status
 from eventstore.kernel.counted import counted, lasting
+from eventstore.kernel.moments import moment
 from eventstore.kernel.shown import printable
 from eventstore.kernel.verdicts import Level, Verdict
 from eventstore.log.connection import Connection
@@ -43,7 +44,7 @@ def judge_store(connection: Connection, domain: Domain[Any], status: Status) -> 
 
 def _log(status: Status) -> Verdict:
     about = "" if status.events_exact else "about "
-    until = f"; readers are shown all up to {status.horizon:%Y-%m-%d %H:%M:%S} UTC" if status.events else ""
+    until = f"; readers are shown all up to {moment(status.horizon)}" if status.events else ""
     return Verdict(
         code="log", level="ok", subject="log", sentence=f"{about}{counted(status.events, 'event')}{until}"
     )
@@ -102,7 +103,7 @@ def _tables(connection: Connection, domain: Domain[Any], status: Status) -> Iter
             schedule = _DERIVED_BY_SCHEDULE
         yield _table(name, table, grace + schedule)
     if follows:
-        since = f" since {follows.since:%Y-%m-%d %H:%M:%S} UTC" if follows.since else ""
+        since = f" since {moment(follows.since)}" if follows.since else ""
         yield Verdict(
             code="follower", level="ok", subject="follower", sentence=f"runs{since} (pid {follows.pid})"
         )
@@ -139,7 +140,7 @@ def _quarantine(connection: Connection, domain: Domain[Any]) -> Verdict:
         return Verdict(
             code="quarantine", level="ok", subject="quarantine", sentence="every event can be folded"
         )
-    since = f", the first since {found.since:%Y-%m-%d %H:%M} UTC" if found.since else ""
+    since = f", the first since {moment(found.since)}" if found.since else ""
     shows = "shows" if found.orders == 1 else "show"
     return Verdict(
         code="quarantine",

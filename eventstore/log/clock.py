@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection
 
 #: Ids of the same millisecond push one another on by milliseconds; nothing that is in order is ahead by more.
@@ -44,7 +45,7 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
             )
             found.append(
                 f"the {what} is {_duration(self.ahead_seconds)} ahead of the database server's clock "
-                f"({self.now:%Y-%m-%d %H:%M:%S} UTC), so new events are recorded with times ahead of it too. "
+                f"({moment(self.now)}), so new events are recorded with times ahead of it too. "
                 "Check that clock; where it is right again, wait: nothing is lost, and this ends "
                 f"{_at(self.now, self.ahead_seconds)}"
             )
@@ -98,6 +99,6 @@ def _duration(seconds: float) -> str:
 
 def _at(now: datetime, seconds: float) -> str:
     try:
-        return f"at {now + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S} UTC"
+        return f"at {moment(now + timedelta(seconds=seconds))}"
     except OverflowError:
         return "after the year 9999: restore the log without the events whose ids say so"

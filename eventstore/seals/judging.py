@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection, sibling
 from eventstore.seals.claims import Outsider
 from eventstore.seals.leaves import BUCKETS
@@ -65,7 +66,7 @@ def what_is_missing(connection: Connection, standing: Standing, beyond: Outsider
     has = f"the newest in the database is {head.number}" if head else "the database has none"
     yield Problem(
         kind="checkpoint_missing",
-        detail=f"{beyond.where} is checkpoint {made.number} of {made.time:%Y-%m-%d %H:%M:%S} UTC with "
+        detail=f"{beyond.where} is checkpoint {made.number} of {moment(made.time)} with "
         f"{counted(made.size, 'event')}, and {has}: the database is an older one, or was cut",
         checkpoint=made.number,
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection
 from eventstore.seals import records
 from eventstore.seals.checkpoint import read_checkpoint
@@ -51,7 +52,7 @@ def in_words(status: SealStatus) -> str:
     """One line: what is sealed, what waits, what was verified, what is wrong."""
     if not status.checkpoint or status.sealed_at is None:
         return "none: run `eventstore seal`"
-    words = [f"{counted(status.sealed, 'event')} up to {status.sealed_at:%Y-%m-%d %H:%M:%S} UTC"]
+    words = [f"{counted(status.sealed, 'event')} up to {moment(status.sealed_at)}"]
     if status.unsealed:
         words.append(f"{status.unsealed:,} wait for {status.unsealed_seconds:,.0f} s")
     walk = status.verification

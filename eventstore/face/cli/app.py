@@ -8,7 +8,7 @@ import typer
 
 from eventstore.face.cli.output import complain, note
 from eventstore.face.store import Store, as_uuid, connect
-from eventstore.face.times import as_text
+from eventstore.kernel.moments import moment
 from eventstore.log.freshness import Freshness
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def say_how_old(found: Freshness | None) -> None:
     """Beside the answer of a replica, on standard error. Asked for before the answer, it claims no more."""
     if found is not None and found.complete_up_to is not None:
         note(
-            f"read from a replica: complete up to {as_text(found.complete_up_to)}, "
+            f"read from a replica: complete up to {moment(found.complete_up_to)}, "
             f"as the primary said {found.age_seconds:,.1f} s ago"
         )
 

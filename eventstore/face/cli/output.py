@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from eventstore.engine.status import ConsumerStatus, ProjectionStatus
 from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.kernel.room import with_room
 from eventstore.kernel.shown import printable
 
@@ -157,6 +159,6 @@ def _readable(value: Any) -> str:
         return f"{value:,.1f}"
     if isinstance(value, int):
         return f"{value:,}"
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat(sep=" ", timespec="milliseconds"))
+    if isinstance(value, datetime):
+        return moment(value, exact=True)
     return str(value)

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import console, print_fields, print_json
-from eventstore.face.times import as_text
 from eventstore.ingestion.files import printable
 from eventstore.ingestion.rejects import (
     Discarded,
@@ -23,6 +22,8 @@ from eventstore.ingestion.rejects import (
 )
 from eventstore.ingestion.rejects import discard as discard_rejects
 from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
+from eventstore.kernel.shown import shown
 from eventstore.log.connection import Connection
 
 _RAW_SHOWN = 200
@@ -66,6 +67,12 @@ def rejects(
     if not counts:
         console.print("No rejects wait.")
         return
+    if not found:
+        of = " and ".join(
+            [f"the reason {shown(reason)}"] * (reason is not None)
+            + [f"the file {shown(file)}"] * (file is not None)
+        )
+        console.print(f"No line that waits has {of}.", markup=False)
     print_fields({"waiting": sum(counts.values()), "by_reason": counts})
     console.print("See one: `eventstore rejects show ID`. After a fix: `eventstore rejects retry`.")
     console.print("Never to be appended: `eventstore rejects discard ID… --reason TEXT`.")
@@ -210,5 +217,5 @@ def _print_block(reject: Reject) -> None:
     console.print(head)
     console.print(Text(f"        {printable(reject.detail)}"))
     if reject.discarded_at:
-        who = printable(f"discarded {as_text(reject.discarded_at)} by {reject.discarded_by}")
+        who = printable(f"discarded {moment(reject.discarded_at)} by {reject.discarded_by}")
         console.print(Text(f"        {who}: {printable(reject.discard_reason or '')}", style="dim"))
