@@ -29,12 +29,13 @@ def uncounted(source: str) -> Iterator[str]:
             for value, text in zip(node.values, node.values[1:], strict=False):
                 if (
                     isinstance(value, ast.FormattedValue)
+                    and "f" not in ast.unparse(value.format_spec or ast.Constant(""))[1:]  # 1.0 minutes
                     and isinstance(text, ast.Constant)
                     and NOUN.match(str(text.value))
                     and isinstance(
                         value.value, ast.Name | ast.Attribute | ast.Call | ast.BinOp | ast.Subscript
                     )
-                    and not (isinstance(value.value, ast.Name) and value.value.id.isupper())
+                    and not re.match(r"_?[A-Z_]{2,}\b", ast.unparse(value.value))  # the same for all time
                 ):
                     yield f"line {node.lineno}: {ast.unparse(node)}"
 

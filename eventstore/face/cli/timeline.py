@@ -98,8 +98,8 @@ def _table(entries: Iterable[HistoryEntry]) -> Table:
             what.append(f"\n{mark.text}", style=f"not bold {mark.style}")
         table.add_row(
             str(event.version),
-            _time(event.happened_at),
-            _time(event.recorded_at),
+            _time(event.happened_at).removesuffix(" UTC"),  # the heading says it
+            _time(event.recorded_at).removesuffix(" UTC"),
             what,
             Text("\n".join(_changes(entry, "→"))),
             Text(_by(event)),
