@@ -15,6 +15,7 @@ from pipelines.metadata import ROWS, table, table_name
 from pipelines.partitions import days
 from pipelines.projections import OWNERS
 from pipelines.resources import EventStore
+from pipelines.telling import told
 
 
 @dg.asset(
@@ -37,7 +38,11 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
     keys = sorted(context.partition_keys)
     with store.connect() as connection:
         done = build_snapshots(
-            connection, DOMAIN.states, date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
+            connection,
+            DOMAIN.states,
+            date.fromisoformat(keys[0]),
+            date.fromisoformat(keys[-1]),
+            told(context, "folding snapshots", None, unit="order"),
         )
         context.log.info(
             f"{counted(done.rows, 'snapshot')} written, {counted(done.refreshed.orders, 'order')} "

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
+from eventstore.engine.standing import events_after
 from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.log.feed import has_events_after
@@ -22,6 +24,7 @@ from pipelines.freshness import FRESHNESS, is_due
 from pipelines.metadata import ROWS
 from pipelines.projections import OWNERS, tags
 from pipelines.resources import EventStore
+from pipelines.telling import told
 
 _HOUR = 3600
 _SHOWN = 5
@@ -44,7 +47,8 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
     """
     with store.connect() as connection:
         try:
-            done = seal(connection, outside())
+            left = partial(_unsealed, connection)
+            done = seal(connection, outside(), on_progress=told(context, "sealing", left))
         except SealError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         for warning in done.warnings:
@@ -236,3 +240,7 @@ def _time(at: datetime | None) -> str:
 
 def _age(at: datetime | None) -> float:
     return (datetime.now(UTC) - at).total_seconds() if at else 0.0
+
+
+def _unsealed(connection: Connection) -> int:
+    return events_after(connection, sealed_until(connection))
