@@ -184,7 +184,11 @@ def _in_words(found: Verified, walk: Round) -> str:
     if found.doubts:
         return f"It cannot be told: {'; '.join(found.doubts)}."
     if walk.all_done_at and walk.begun_at is None:
-        return f"{counted(found.sealed, 'sealed event')}, all as sealed."
+        one, several = (
+            "The 1 sealed event is as it was",
+            f"All {found.sealed:,} sealed events are as they were",
+        )
+        return f"{one if found.sealed == 1 else several} sealed."
     as_sealed = counted(found.verified, "event is as it was", "events are as they were")
     return f"{as_sealed} sealed, {walk.events:,} of {found.sealed:,} this round."
 

@@ -108,6 +108,9 @@ def retry_rejects(ids: Ids = None, as_json: Json = False) -> None:
     All that wait, or those with these ids.
     """
     with open_store() as store, store.connection() as connection:
+        for each in ids or ():
+            if find_reject(connection, each) is None:
+                raise fail(f"there is no reject {each}: see `eventstore rejects`")
         done = retry(connection, store.domain.events, store.domain.formats, ids or None)
     print_json(done) if as_json else print_fields(
         {
