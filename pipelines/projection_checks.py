@@ -10,46 +10,13 @@ from eventstore.engine.preview import preview as preview_promotion
 from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.rules_verdicts import judge_change
-from eventstore.engine.standing import lag_of, watermark
-from eventstore.log.settings import policy
 from eventstore.orders.domain import DOMAIN
 from pipelines.resources import EventStore
-
-_ADVICE_ON_HOLDERS = (
-    " The open appends hold them back: commit them, or let the job `end_holders` end the old ones."
-)
-_ADVICE_ON_RUNS = " Nobody holds them back: see whether the refresh is scheduled and why its last run failed."
 
 
 def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
     """The checks of `<name>` and, where the table has a row per order, of `<name>_replay`."""
     asset = projection.name
-
-    @dg.asset_check(asset=asset)
-    def lag(store: EventStore) -> dg.AssetCheckResult:
-        """Warns when events have been waiting for longer than the setting `max_lag`: usually because of an
-        append that somebody left open.
-        """
-        with store.connect() as connection:
-            longest = policy(connection).max_lag.total_seconds()
-            found = lag_of(connection, watermark(connection, projection.name))
-            holders = connection.execute(
-                "SELECT pid, role, application_name, open_since FROM horizon_holders() ORDER BY open_since"
-            ).fetchall()
-        return dg.AssetCheckResult(
-            passed=found.seconds <= longest,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"{found.events} events wait, the oldest for {found.seconds:.0f} s."
-            + ("" if found.seconds <= longest else _ADVICE_ON_HOLDERS if holders else _ADVICE_ON_RUNS),
-            metadata={
-                "lag_events": found.events,
-                "lag_seconds": found.seconds,
-                "open_appends": [
-                    f"pid {pid} ({role}, {name}) since {since:%Y-%m-%d %H:%M:%S} UTC"
-                    for pid, role, name, since in holders
-                ],
-            },
-        )
 
     @dg.asset_check(asset=asset)
     def fold_version(store: EventStore) -> dg.AssetCheckResult:
@@ -130,4 +97,4 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    return [lag, fold_version, quarantined, preview]
+    return [fold_version, quarantined, preview]

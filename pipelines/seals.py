@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from eventstore.face.guarding import unsealed_for_long
 from eventstore.log.connection import Connection
 from eventstore.log.feed import has_events_after
 from eventstore.log.settings import policy
@@ -75,7 +76,7 @@ def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
     """
     with store.connect() as connection:
         now = seal_status(connection)
-        late = now.unsealed_seconds > policy(connection).max_unsealed.total_seconds()
+        late = unsealed_for_long(now, policy(connection))
     return dg.AssetCheckResult(
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
