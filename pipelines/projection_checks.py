@@ -12,13 +12,14 @@ from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.rules_verdicts import judge_change
 from eventstore.orders.domain import DOMAIN
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
 
 
 def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
     """The checks of `<name>` and, where the table has a row per order, of `<name>_replay`."""
     asset = projection.name
 
-    @dg.asset_check(asset=asset)
+    @asset_check(asset)
     def fold_version(store: EventStore) -> dg.AssetCheckResult:
         """Fails while the live table was folded by other rules than this code's; warns while a replay waits
         for its promotion, or while tables that fold by the same rules disagree.
@@ -39,7 +40,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             metadata={"live": str(live[projection.name]), "code": projection.fold_version},
         )
 
-    @dg.asset_check(asset=asset)
+    @asset_check(asset)
     def quarantined(store: EventStore) -> dg.AssetCheckResult:
         """Fails while an event of an order cannot be folded, or written: only those before it are shown."""
         with store.connect() as connection:
@@ -71,7 +72,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    @dg.asset_check(asset=f"{asset}_replay")
+    @asset_check(f"{asset}_replay")
     def preview(store: EventStore) -> dg.AssetCheckResult:
         """What the promotion of the replay would change. Under unchanged rules it must be nothing."""
         with store.connect() as connection:

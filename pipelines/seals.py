@@ -22,6 +22,7 @@ from pipelines.freshness import FRESHNESS, is_due
 from pipelines.metadata import ROWS
 from pipelines.projections import OWNERS, tags
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
 
 _HOUR = 3600
 _SHOWN = 5
@@ -68,7 +69,7 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
         )
 
 
-@dg.asset_check(asset=log_seals)
+@asset_check(log_seals)
 def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
     """Warns while events have been waiting for their seal for longer than the setting `max_unsealed`.
 
@@ -90,7 +91,7 @@ def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=log_seals, pool="seals_verification")
+@asset_check(log_seals, pool="seals_verification")
 def intact(store: EventStore) -> dg.AssetCheckResult:
     """Fails where an event is not as it was sealed, and names it. Takes a part of the log a night, in turn:
     as many events as the setting `verify_events` says, and once more whatever failed before.

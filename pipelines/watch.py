@@ -31,6 +31,7 @@ from pipelines import backups, jobs, retention, schedules, seals, sensors
 from pipelines.assets import order_events
 from pipelines.metadata import SEVERITY, in_words, proofs_table, report_check
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
 
 #: What a check says is written again so often while it fails; while it passes, as a proof of life.
 _FAILING_S, _PASSING_S = 300, 3600
@@ -206,7 +207,7 @@ def name_of(result: dg.AssetCheckResult) -> str:
 
 
 def _lag_check(name: str) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=name)
+    @asset_check(name)
     def lag(context: dg.AssetCheckExecutionContext, store: EventStore) -> dg.AssetCheckResult:
         """Warns when events have been waiting for the table for too long, or its last run is too long ago:
         settings `max_lag`, `max_derived_lag`, `max_snapshot_lag` and `max_age`. Also looked at every half
@@ -218,13 +219,13 @@ def _lag_check(name: str) -> dg.AssetChecksDefinition:
     return lag
 
 
-@dg.asset_check(asset=order_events, name="automation")
+@asset_check(order_events, name="automation")
 def automation_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Warns while a schedule or sensor is switched off, or a daemon of Dagster does not answer."""
     return automation_result(automation(context.instance, datetime.now(UTC)))
 
 
-@dg.asset_check(asset=seals.log_seals, name="proof")
+@asset_check(seals.log_seals, name="proof")
 def proof_check(store: EventStore) -> dg.AssetCheckResult:
     """Warns when the last proof of the log, or of its tables, is older than the setting `max_proof_age`."""
     with store.connect() as connection:

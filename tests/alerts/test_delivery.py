@@ -27,7 +27,13 @@ SECRETS = ("53cret", "pa55word")
 
 def item(what: str = "begins", number: int = 1, said: str = "it broke", title: str = "run of x") -> Item:
     problem = Problem(
-        key=f"k{number}", kind="run", severity="error", title=title, text=said, link="http://d/runs/1"
+        key=f"k{number}",
+        kind="run",
+        severity="error",
+        title=title,
+        text=said,
+        link="http://d/runs/1",
+        runbook="docs/r.md#x",
     )
     return Item(what=what, problem=problem, since=1e9, at=1e9 + 60)  # type: ignore[arg-type]
 
@@ -75,6 +81,7 @@ def test_a_webhook_gets_a_text_for_people_and_fields_for_programs(
         "title": "run of x",
         "text": "it broke",
         "link": "http://d/runs/1",
+        "runbook": "docs/r.md#x",
         "since": "2001-09-09T01:46:40+00:00",
         "at": "2001-09-09T01:47:40+00:00",
     }
