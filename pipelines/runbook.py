@@ -17,7 +17,7 @@ def asset_check(
     runbook: str | None = None,
     pool: str | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetChecksDefinition]:
-    """As Dagster's, with a description that ends with its entry in the runbook, by default that of its name."""
+    """As Dagster's, with a description that ends with its entry in the runbook, that of its name."""
 
     def make(function: Callable[..., Any]) -> dg.AssetChecksDefinition:
         where = entry(runbook or name or function.__name__)

@@ -70,7 +70,7 @@ def test_a_webhook_gets_a_text_for_people_and_fields_for_programs(
     [posted] = hook.posted
     first, failed, over = posted["text"].splitlines()
     assert first == "eventstore: 1 problem, 1 over: run of x, run of y"
-    assert failed == "FAILED: run of x: it broke (since 2001-09-09 01:46 UTC) http://d/runs/1"
+    assert failed == "FAILED: run of x: it broke (since 2001-09-09 01:46 UTC) http://d/runs/1 docs/r.md#x"
     assert over == "OVER: run of y, since 2001-09-09 01:46 UTC"
     assert posted["total"] == 2
     assert posted["alerts"][0] == {
