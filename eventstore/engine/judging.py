@@ -4,7 +4,7 @@ From facts that are cheap on any log: a status takes no longer where the log is 
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from eventstore.engine.domain import Domain
@@ -42,7 +42,8 @@ def judge_store(
 
 def _log(status: Status) -> Verdict:
     about = "" if status.events_exact else "about "
-    until = f"; readers are shown all up to {status.horizon:%Y-%m-%d %H:%M:%S} UTC" if status.events else ""
+    shown = status.horizon > datetime.fromtimestamp(0, UTC)  # somebody has read already
+    until = f"; readers are shown all up to {status.horizon:%Y-%m-%d %H:%M:%S} UTC" if shown else ""
     return Verdict(
         code="log", level="ok", subject="log", sentence=f"{about}{counted(status.events, 'event')}{until}"
     )

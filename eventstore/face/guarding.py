@@ -60,18 +60,20 @@ def _judge_ages(
     old = {name: age for name, age in ages.items() if age > told.max_proof_age}
     never = [name for name in old if made[name] is None]
     before = [name for name in old if made[name] is not None]
-    sentences = [f"never made of {', '.join(never)}"] if never else []
+    sentences = [f"{', '.join(never)} never proven"] if never else []
     if before:
-        sentences.append(f"{lasting(max(old[name] for name in before))} old, the last of {', '.join(before)}")
+        age = lasting(max(old[name] for name in before))
+        sentences.append(f"the last proof of {', '.join(before)} is {age} old")
     if not old:
         times = [at for at in made.values() if at]
-        age = f"the oldest is {lasting(now - min(times))} old" if times else "none was made yet"
-        sentences = [f"proof in time; {age}"]
+        sentences = [
+            f"proven in time, the oldest {lasting(now - min(times))} ago" if times else "none made yet"
+        ]
     return Verdict(
         code="proof",
         level="warn" if old else "ok",
         subject=subject,
-        sentence=f"proof {'; proof '.join(sentences)}" if old else sentences[0],
+        sentence="; ".join(sentences),
         next=remedy if old else None,
     )
 

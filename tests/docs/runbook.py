@@ -25,8 +25,8 @@ def to_be_carried_out() -> set[str]:
 
 
 def codes() -> set[str]:
-    """Of every verdict that the code makes: what it writes for ``code`` in a call of Verdict, or of a function
-    that takes a code and returns a verdict.
+    """Of every verdict that the code makes: what it writes for ``code`` in a call of Verdict, or of a
+    function that takes a code and returns a verdict.
     """
     found: set[str] = set()
     for tree in _modules():
