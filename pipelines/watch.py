@@ -96,21 +96,21 @@ def lags(
     """The check `lag` of these read models: whether events wait for too long, or the last run is too long
     ago.
     """
-    told, state = policy(connection), automation(instance, now)
+    limits, state = policy(connection), automation(instance, now)
     open_appends = [
         f"pid {pid} ({role}, {name}) since {since:%Y-%m-%d %H:%M:%S} UTC"
         for pid, role, name, since in connection.execute(
             "SELECT pid, role, application_name, open_since FROM horizon_holders() ORDER BY open_since"
         )
     ]
-    return [_lag(connection, name, told, state, open_appends) for name in names]
+    return [_lag(connection, name, limits, state, open_appends) for name in names]
 
 
 def _lag(
-    connection: Connection, name: str, told: Policy, state: Automation, open_appends: list[str]
+    connection: Connection, name: str, limits: Policy, state: Automation, open_appends: list[str]
 ) -> dg.AssetCheckResult:
     found = read_model_status(connection, name)
-    verdict = judge_lag(DOMAIN, name, found, told, age=state.ages.get(name), held=bool(open_appends))
+    verdict = judge_lag(DOMAIN, name, found, limits, age=state.ages.get(name), append_open=bool(open_appends))
     off = sorted(each.name for each in SCHEDULES if _job_of(each) == WATCHED[name] and each.name in state.off)
     also = f" Switched off: {', '.join(off)}. Switch it on again on the page Automation." if off else ""
     return dg.AssetCheckResult(
@@ -122,7 +122,7 @@ def _lag(
         metadata={
             "lag_events": found.lag_events,
             "lag_seconds": round(found.lag_seconds, 1),
-            "allowed_seconds": allowed_lag(DOMAIN, name, told).total_seconds(),
+            "allowed_seconds": allowed_lag(DOMAIN, name, limits).total_seconds(),
             "watermark": str(found.watermark),
             "open_appends": open_appends,
             "switched_off": off,

@@ -91,10 +91,10 @@ def _clock(status: Status) -> Iterator[Verdict]:
 def _tables(
     connection: Connection, domain: Domain[Any], status: Status, ages: Mapping[str, timedelta]
 ) -> Iterator[Verdict]:
-    told = policy(connection)
+    limits = policy(connection)
     for name, table in status.projections.items():
-        held = bool(status.horizon_holders)
-        yield judge_lag(domain, name, table, told, age=ages.get(name), held=held)
+        append_open = bool(status.horizon_holders)
+        yield judge_lag(domain, name, table, limits, age=ages.get(name), append_open=append_open)
     if follows := follower(connection):
         since = f" since {follows.since:%Y-%m-%d %H:%M:%S} UTC" if follows.since else ""
         yield Verdict(

@@ -33,37 +33,41 @@ def interval(cron: str) -> timedelta:
     return -(next(times) - next(times))
 
 
-def allowed_lag(domain: Domain[Any], name: str, told: Policy) -> timedelta:
+def allowed_lag(domain: Domain[Any], name: str, limits: Policy) -> timedelta:
     """For how long events may wait for a read model: until its next run at least, but for the snapshots."""
     if name == SNAPSHOTS:
-        return told.max_snapshot_lag
+        return limits.max_snapshot_lag
     is_derived = name in (derived.name for derived in domain.derived)
-    return interval(schedule_of(domain, name)) + (told.max_derived_lag if is_derived else told.max_lag)
+    return interval(schedule_of(domain, name)) + (limits.max_derived_lag if is_derived else limits.max_lag)
 
 
 def judge_lag(
     domain: Domain[Any],
     name: str,
     found: ProjectionStatus,
-    told: Policy,
+    limits: Policy,
     *,
     age: timedelta | None = None,
-    held: bool = False,
+    append_open: bool = False,
 ) -> Verdict:
     """Whether events wait for a read model for too long, or its last run is too long ago.
 
     ``age`` is the time since the last run that succeeded; None where nothing runs by the clock, or never did.
-    ``held``: whether an append is open, so that events may wait for it.
+    ``append_open``: whether events may wait for an append that is open.
     """
-    allowed, late = allowed_lag(domain, name, told), timedelta(seconds=found.lag_seconds)
+    allowed, late = allowed_lag(domain, name, limits), timedelta(seconds=found.lag_seconds)
     code = "never-refreshed" if found.updated_at is None else "lag"
     level: Level = "ok"
     sentence, next_ = behind(found), None
     if late > allowed:
         level = "fail" if late > _FAILS_AFTER * allowed else "warn"
-        sentence += ": an open append may hold it back" if held else ": nobody refreshes it"
-        next_ = "commit the open appends; the job end_holders ends old ones" if held else "eventstore refresh"
-    elif age is not None and age > _longest_age(domain, name, told):
+        sentence += ": an open append may hold it back" if append_open else ": nobody refreshes it"
+        next_ = (
+            "commit the open appends; the job end_holders ends old ones"
+            if append_open
+            else "eventstore refresh"
+        )
+    elif age is not None and age > _longest_age(domain, name, limits):
         level = "warn"
         sentence += f"; the last run that succeeded was {lasting(age)} ago"
         next_ = "see in Dagster why its last runs failed"
@@ -83,7 +87,7 @@ def behind(follower: ProjectionStatus | ConsumerStatus) -> str:
     return f"{many} behind, the oldest for {lasting(timedelta(seconds=follower.lag_seconds))}"
 
 
-def _longest_age(domain: Domain[Any], name: str, told: Policy) -> timedelta:
+def _longest_age(domain: Domain[Any], name: str, limits: Policy) -> timedelta:
     if name == SNAPSHOTS:
-        return max(told.max_age, told.max_snapshot_lag)
-    return max(told.max_age, 2 * interval(schedule_of(domain, name)))
+        return max(limits.max_age, limits.max_snapshot_lag)
+    return max(limits.max_age, 2 * interval(schedule_of(domain, name)))

@@ -30,7 +30,7 @@ class Duty(NamedTuple):
 
 def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path) -> Duty:
     """How the store at ``url`` is, and what is to be done. Writes nothing."""
-    now, seals, told = status(connection, domain), seal_status(connection), policy(connection)
+    now, seals, limits = status(connection, domain), seal_status(connection), policy(connection)
     automation = read_automation(url, now.projections)
     folder = backups()
     backup = last_backup(folder)
@@ -44,8 +44,8 @@ def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path) 
             judge_landing(connection, landing, domain.formats),
             *(judge_automation(automation) if automation else []),
             *judge_findings(now.proofs),
-            *judge_proofs(now.proofs, seals, told, datetime.now(UTC)),
-            judge_seals(seals, told, by_clock=automation is not None),
+            *judge_proofs(now.proofs, seals, limits, datetime.now(UTC)),
+            judge_seals(seals, limits, by_clock=automation is not None),
             judge_backup(folder, backup),
         ],
     )

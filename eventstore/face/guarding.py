@@ -34,17 +34,17 @@ def judge_findings(proofs: Mapping[str, Proven]) -> list[Verdict]:
 
 
 def judge_proofs(
-    proofs: Mapping[str, Proven], seals: SealStatus, told: Policy, now: datetime
+    proofs: Mapping[str, Proven], seals: SealStatus, limits: Policy, now: datetime
 ) -> list[Verdict]:
     """How old the last proof of each read model is, and that of the seals.
 
     What was never proven is as old as the first checkpoint: a new store has time.
     """
     made = {name: proof.proven_at for name, proof in proofs.items()}
-    found = [_judge_ages("proofs", made, seals.begun_at, told, now, "eventstore prove")]
+    found = [_judge_ages("proofs", made, seals.begun_at, limits, now, "eventstore prove")]
     if seals.begun_at:
         of_seals = {"the seals": seals.verification.verified_at}
-        found.append(_judge_ages("seals", of_seals, seals.begun_at, told, now, "eventstore verify --share"))
+        found.append(_judge_ages("seals", of_seals, seals.begun_at, limits, now, "eventstore verify --share"))
     return found
 
 
@@ -52,12 +52,12 @@ def _judge_ages(
     subject: str,
     made: Mapping[str, datetime | None],
     begun_at: datetime | None,
-    told: Policy,
+    limits: Policy,
     now: datetime,
     remedy: str,
 ) -> Verdict:
     ages = {name: now - since for name, at in made.items() if (since := at or begun_at)}
-    old = {name: age for name, age in ages.items() if age > told.max_proof_age}
+    old = {name: age for name, age in ages.items() if age > limits.max_proof_age}
     never = [name for name in old if made[name] is None]
     before = [name for name in old if made[name] is not None]
     sentences = [f"{', '.join(never)} never proven"] if never else []
@@ -78,12 +78,12 @@ def _judge_ages(
     )
 
 
-def unsealed_for_long(seals: SealStatus, told: Policy) -> bool:
+def unsealed_for_long(seals: SealStatus, limits: Policy) -> bool:
     """Whether an event has been waiting for its seal for too long."""
-    return timedelta(seconds=seals.unsealed_seconds) > told.max_unsealed
+    return timedelta(seconds=seals.unsealed_seconds) > limits.max_unsealed
 
 
-def judge_seals(seals: SealStatus, told: Policy, *, by_clock: bool) -> Verdict:
+def judge_seals(seals: SealStatus, limits: Policy, *, by_clock: bool) -> Verdict:
     """Whether the log is as it was sealed, and sealed in time. Who never sealed, and has nothing that does so
     by the clock, does not want it.
     """
@@ -92,7 +92,7 @@ def judge_seals(seals: SealStatus, told: Policy, *, by_clock: bool) -> Verdict:
         return Verdict(
             code="seals-broken", level="fail", subject="seals", sentence=said, next="eventstore verify"
         )
-    is_late = (bool(seals.checkpoint) or by_clock) and unsealed_for_long(seals, told)
+    is_late = (bool(seals.checkpoint) or by_clock) and unsealed_for_long(seals, limits)
     return Verdict(
         code="seals",
         level="warn" if is_late else "ok",
