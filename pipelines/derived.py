@@ -15,6 +15,7 @@ from pipelines.metadata import ROWS, table, table_name
 from pipelines.partitions import days
 from pipelines.projections import OWNERS
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
 from pipelines.telling import told
 
 
@@ -101,7 +102,7 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
 def _derived_check(derived: Derived, check: Check) -> dg.AssetChecksDefinition:
     """Fails while the query of the check finds a row."""
 
-    @dg.asset_check(asset=derived.name, name=check.name, description=check.description)
+    @asset_check(derived.name, name=check.name, description=check.description, runbook="derived-check")
     def found(store: EventStore) -> dg.AssetCheckResult:
         with store.connect() as connection:
             cursor = connection.execute(check.query.encode())

@@ -91,7 +91,7 @@ def compare_with_replay(context: dg.OpExecutionContext, store: EventStore) -> No
             context.log.info("A replay waits for its promotion: nothing compared.")
             return
         for bucket in range(BUCKETS):
-            replay_bucket(connection, bucket, _STATES, held=True)
+            replay_bucket(connection, bucket, _STATES, for_preview=True)
         compared = preview(connection, _STATES)
         if compared is None:
             context.log.info("Another replay got in between: nothing compared.")

@@ -7,6 +7,7 @@ from functools import partial
 import dagster as dg
 
 from eventstore.engine.standing import events_after
+from eventstore.face.guarding import unsealed_for_long
 from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.log.feed import has_events_after
@@ -24,6 +25,7 @@ from pipelines.freshness import FRESHNESS, is_due
 from pipelines.metadata import ROWS
 from pipelines.projections import OWNERS, tags
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
 from pipelines.telling import told
 
 _HOUR = 3600
@@ -74,7 +76,7 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
         )
 
 
-@dg.asset_check(asset=log_seals)
+@asset_check(log_seals)
 def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
     """Warns while events have been waiting for their seal for longer than the setting `max_unsealed`.
 
@@ -82,7 +84,7 @@ def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
     """
     with store.connect() as connection:
         now = seal_status(connection)
-        late = now.unsealed_seconds > policy(connection).max_unsealed.total_seconds()
+        late = unsealed_for_long(now, policy(connection))
     return dg.AssetCheckResult(
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
@@ -97,7 +99,7 @@ def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=log_seals, pool="seals_verification")
+@asset_check(log_seals, pool="seals_verification")
 def intact(store: EventStore) -> dg.AssetCheckResult:
     """Fails where an event is not as it was sealed, and names it. Takes a part of the log a night, in turn:
     as many events as the setting `verify_events` says, and once more whatever failed before.

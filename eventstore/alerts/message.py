@@ -54,6 +54,7 @@ def payload(items: Sequence[Item]) -> dict[str, Any]:
                 "title": clean(item.problem.title, _LONGEST),
                 "text": clean(item.problem.text, _LONGEST),
                 "link": item.problem.link,
+                "runbook": item.problem.runbook,
                 "since": _time(item.since),
                 "at": _time(item.at),
             }
@@ -75,8 +76,8 @@ def _line(item: Item) -> str:
     since = f"since {moment(datetime.fromtimestamp(item.since, UTC))}"
     if item.what == "over":
         return f"{word}: {clean(problem.title)}, {since}"
-    link = f" {problem.link}" if problem.link else ""
-    return f"{word}: {clean(problem.title)}: {clean(problem.text)} ({since}){link}"
+    where = "".join(f" {each}" for each in (problem.link, problem.runbook) if each)
+    return f"{word}: {clean(problem.title)}: {clean(problem.text)} ({since}){where}"
 
 
 def _time(at: float) -> str:

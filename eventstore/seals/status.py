@@ -22,6 +22,7 @@ class SealStatus(msgspec.Struct, frozen=True, kw_only=True):
     unsealed_seconds: float  #: for how long the oldest of them has been waiting
     checkpoint: int  #: the number of the newest; 0: none
     sealed_at: datetime | None
+    begun_at: datetime | None  #: when the first checkpoint was made
     verification: Round
 
 
@@ -38,12 +39,16 @@ def seal_status(connection: Connection) -> SealStatus:
         "ORDER BY id LIMIT %s) waiting",
         (made.horizon if made else BEGINNING, _COUNTED),
     ).fetchone() or (0, 0)
+    first = connection.execute(
+        "SELECT sealed_at FROM public.seal_checkpoints ORDER BY number LIMIT 1"
+    ).fetchone()
     return SealStatus(
         sealed=made.size if made else 0,
         unsealed=unsealed,
         unsealed_seconds=float(seconds),
         checkpoint=made.number if made else 0,
         sealed_at=made.time if made else None,
+        begun_at=first[0] if first else None,
         verification=read_round(connection),
     )
 
