@@ -83,7 +83,7 @@ def judge_landing(
             subject="landing",
             sentence=f"{counted(len(stuck), 'file')} that {'was' if len(stuck) == 1 else 'were'} read cannot "
             f"be moved, the first is {printable(first_stuck.path.name)}: {why}",
-            next="mend that: it is tried again every few minutes; or set move_files = false",
+            next=f"eventstore ingest {printable(first_stuck.path)}",
         )
     if seen.skipped:
         first_name = seen.skipped[0]

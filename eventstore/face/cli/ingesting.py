@@ -22,7 +22,7 @@ def ingest(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH…", help="Files, or folders of files; URLs too: s3://, gs://, az://, https://."
+            metavar="PATH", help="Files, or folders of files; URLs too: s3://, gs://, az://, https://."
         ),
     ],
     as_json: Json = False,
