@@ -132,7 +132,7 @@ def overlaps(store: EventStore) -> dg.AssetCheckResult:
     """
     with store.connect() as connection:
         [proof] = [proof for proof in proofs_of(DOMAIN) if proof.name == OVERLAPS]
-        found = prove(connection, proof, budget_of(connection) // len(proofs_of(DOMAIN))).findings
+        found = prove(connection, proof, budget_of(connection, proofs_of(DOMAIN))).findings
         state = proven(connection, proof)
     return dg.AssetCheckResult(
         passed=not found,

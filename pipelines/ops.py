@@ -60,7 +60,7 @@ def prove_all(context: dg.OpExecutionContext, store: EventStore) -> None:
 def _prove(context: dg.OpExecutionContext, store: EventStore, *, whole: bool) -> None:
     with store.connect() as connection:
         proofs = [proof for proof in proofs_of(DOMAIN) if whole or proof.name != OVERLAPS]
-        budget = None if whole else budget_of(connection) // len(proofs_of(DOMAIN))
+        budget = None if whole else budget_of(connection, proofs_of(DOMAIN))
         runs = [prove(connection, proof, budget) for proof in proofs]
         states = [proven(connection, proof) for proof in proofs]
     for run in runs:

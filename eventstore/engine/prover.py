@@ -5,7 +5,7 @@ setting ``proof_budget``), and goes on where the run before it ended, which the 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -24,6 +24,7 @@ _KEPT = 1_000
 class Finding(NamedTuple):
     subject: str  #: what is wrong, such as the id of an order
     what: str  #: how
+    kind: str | None = None  #: where it is another than that of its proof; not kept
 
 
 class Share(NamedTuple):
@@ -32,6 +33,7 @@ class Share(NamedTuple):
     until: str | None  #: where the next share begins; None: this was the last
     events: int
     findings: list[Finding]
+    doubt: str | None = None  #: why it cannot be told
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Proof:
     again: Callable[[Connection, Sequence[str]], list[Finding]]
     #: About how many events there are to be proven.
     total: Callable[[Connection], int]
+    kind: str = "differs"  #: what a finding is, in a word
+    table: str | None = None  #: where it is; None: in the table of this name
+    #: Prove about so many events here and there; None: `eventstore check` looks at all of them.
+    sample: Callable[[Connection, int], Share] | None = None
+    is_cheap: bool = False  #: an event costs a small part of a fold: it takes nothing from what a run may do
+    in_one: bool = False  #: it cannot be proven in shares: a run takes it where its budget has room for all
 
 
 class Proven(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,10 +82,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def budget_of(connection: Connection) -> int:
-    """The events that a run may look at."""
-    budget = policy(connection).proof_budget
-    return int(budget)
+def budget_of(connection: Connection, proofs: Iterable[Proof]) -> int:
+    """The events of each of these proofs that a run may look at."""
+    dear = sum(not (proof.is_cheap or proof.in_one) for proof in proofs)
+    return int(policy(connection).proof_budget) // max(1, dear)
 
 
 def prove(
@@ -94,7 +102,8 @@ def prove(
     started = time.monotonic()
     position = _begin(connection, proof, anew=budget is None)
     _look_again(connection, proof)
-    events, finished = 0, False
+    events = 0
+    finished = proof.in_one and budget is not None and proof.total(connection) > budget  # left to `--all`
     while not finished and (budget is None or events < budget):
         share = proof.prove(connection, position, _SHARE if budget is None else min(_SHARE, budget - events))
         _keep(connection, proof, position, share)
@@ -146,7 +155,7 @@ def _keep(connection: Connection, proof: Proof, position: str | None, share: Sha
             cursor.executemany(
                 "INSERT INTO proof_findings (proof, subject, what) VALUES (%s, %s, %s) "
                 "ON CONFLICT (proof, subject) DO UPDATE SET what = excluded.what",
-                [(proof.name, *finding) for finding in share.findings[:room]],
+                [(proof.name, finding.subject, finding.what) for finding in share.findings[:room]],
             )
         connection.execute(
             "UPDATE proofs SET position = %s, proven_at = now(), run_events = run_events + %s, "
@@ -179,7 +188,7 @@ def proven(connection: Connection, proof: Proof) -> Proven:
     )
     position, proven_at, round_events, run_events, pause, began_at, whole_since, whole_at = row
     found = _findings(connection, proof.name)
-    total = proof.total(connection)
+    total = proof.total(connection) if run_events or position is not None else 0
     share = 0.0 if position is None else min(1.0, round_events / max(1, total))
     return Proven(
         name=proof.name,

@@ -16,6 +16,13 @@ from eventstore.log.connection import Connection
 from eventstore.log.counting import COUNTED
 from eventstore.log.feed import BEGINNING, has_events_after
 
+#: Of a row of ``projections``, whether the event that its watermark names is not in the log: a restore, or damage,
+#: took it away. Where it is the end of a millisecond, it names none.
+AHEAD_OF_LOG = (
+    "watermark <> '00000000-0000-0000-0000-000000000000' AND watermark <> uuidv7_ceiling(uuidv7_ms(watermark)) "
+    "AND NOT EXISTS (SELECT FROM order_events e WHERE e.id = watermark)"
+)
+
 
 class Standing(NamedTuple):
     """What its row says of a read model."""
@@ -78,6 +85,14 @@ def advance(connection: Connection, name: str, to: UUID, fold_version: str | Non
 def has_news(connection: Connection, name: str) -> bool:
     """Whether the log holds events above the watermark."""
     return has_events_after(connection, watermark(connection, name))
+
+
+def is_ahead_of_log(connection: Connection, name: str) -> bool:
+    """Whether a read model holds an event that the log does not have: one probe of an index."""
+    row = connection.execute(
+        f"SELECT EXISTS (SELECT FROM projections WHERE name = %s AND {AHEAD_OF_LOG})", (name,)
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def lag_of(connection: Connection, watermark: UUID) -> Lag:

@@ -8,9 +8,8 @@ import msgspec
 from psycopg.rows import dict_row
 
 from eventstore.engine.domain import Domain
-from eventstore.engine.proofs import proofs_of
+from eventstore.engine.proofs import proofs_of, read_models
 from eventstore.engine.prover import Proven, proven
-from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.engine.standing import lag_of, standing
 from eventstore.kernel.recorded import from_ms
 from eventstore.log.clock import Clock, clock
@@ -71,7 +70,7 @@ def status(connection: Connection, domain: Domain[Any]) -> Status:
         overdue_holders=overdue,
         clock=ahead,
         warnings=[in_words(holder) for holder in overdue] + ahead.warnings,
-        projections={name: read_model_status(connection, name) for name in _read_models(domain)},
+        projections={name: read_model_status(connection, name) for name in read_models(domain)},
         proofs={proof.name: proven(connection, proof) for proof in proofs_of(domain)},
         consumers={
             consumer.name: consumer_status(connection, consumer) for consumer in consumers(connection)
@@ -82,15 +81,6 @@ def status(connection: Connection, domain: Domain[Any]) -> Status:
             ).fetchall()
         ),
     )
-
-
-def _read_models(domain: Domain[Any]) -> list[str]:
-    """All that has a watermark of its own, in the order in which one is made from the other."""
-    return [
-        *(projection.name for projection in domain.projections),
-        SNAPSHOTS,
-        *(derived.name for derived in domain.derived),
-    ]
 
 
 def read_model_status(connection: Connection, name: str) -> ProjectionStatus:

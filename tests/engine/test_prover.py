@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from eventstore.engine import prover
-from eventstore.engine.proofs import fold_proof, overlaps_proof
+from eventstore.engine.invariants.fold import fold_proof
+from eventstore.engine.invariants.overlapping import overlaps_proof
 from eventstore.engine.prover import Finding, Proof, Run, Share, prove, proven
 from eventstore.engine.standing import lag_of, watermark
 from eventstore.log.append import append_json
@@ -181,6 +182,7 @@ def test_events_that_the_rows_do_not_hold_yet_are_no_finding(
     with open_connection(database_url) as writer, writer.transaction():
         append_json(writer, uuid4(), [PAID])  # open
         append_json(connection, orders[0], [PAID])  # so this waits
+        refresh(connection, projection)
         assert prove(connection, fold_proof(projection), None).findings == []
         assert lag_of(connection, watermark(connection, projection.name)).events == 1
 

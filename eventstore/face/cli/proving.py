@@ -56,7 +56,7 @@ def prove(
         raise typer.BadParameter("--version, --checkpoint and --output go with the id of an event")
     with open_store() as store, store.connection() as connection:
         proofs = proofs_of(store.domain)
-        budget = None if whole else budget_of(connection) // len(proofs)
+        budget = None if whole else budget_of(connection, proofs)
         runs = []
         with Progress(
             TextColumn("{task.description}"),
