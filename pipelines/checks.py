@@ -4,7 +4,8 @@ import time
 
 import dagster as dg
 
-from eventstore.engine.proofs import overlaps_proof, proofs_of
+from eventstore.engine.invariants.overlapping import overlaps_proof
+from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.ingestion.files import NotRead, look, printable
 from eventstore.ingestion.landing import waiting

@@ -9,13 +9,11 @@ from eventstore.engine.domain import Domain
 from eventstore.engine.invariants.derived import derived_proof
 from eventstore.engine.invariants.fold import fold_proof
 from eventstore.engine.invariants.log import log_proofs
-from eventstore.engine.invariants.overlapping import OVERLAPS, overlaps_proof
+from eventstore.engine.invariants.overlapping import overlaps_proof
 from eventstore.engine.invariants.snapshots import snapshots_proof
 from eventstore.engine.invariants.watermarks import watermarks_proof
 from eventstore.engine.prover import Proof
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
-
-__all__ = ["OVERLAPS", "proofs_of", "read_models"]
 
 
 def proofs_of(domain: Domain[Any]) -> tuple[Proof, ...]:

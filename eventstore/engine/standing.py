@@ -16,10 +16,11 @@ from eventstore.log.connection import Connection
 from eventstore.log.counting import COUNTED
 from eventstore.log.feed import BEGINNING, has_events_after
 
-#: Of a row of ``projections``, whether the event that its watermark names is not in the log: a restore, or damage,
-#: took it away. Where it is the end of a millisecond, it names none.
+#: Of a row of ``projections``, whether the event that its watermark names is not in the log: a restore, or
+#: damage, took it away. Where it is the end of a millisecond, it names none.
 AHEAD_OF_LOG = (
-    "watermark <> '00000000-0000-0000-0000-000000000000' AND watermark <> uuidv7_ceiling(uuidv7_ms(watermark)) "
+    "watermark <> '00000000-0000-0000-0000-000000000000' "
+    "AND watermark <> uuidv7_ceiling(uuidv7_ms(watermark)) "
     "AND NOT EXISTS (SELECT FROM order_events e WHERE e.id = watermark)"
 )
 

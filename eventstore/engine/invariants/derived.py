@@ -33,15 +33,15 @@ def _rows(derived: Derived, connection: Connection) -> int:
 def _prove(derived: Derived, connection: Connection) -> Share:
     rows = _rows(derived, connection)
     with one_moment(connection):
-        # As long as the transaction lasts, these hide the tables whose names they have: what writes those writes
-        # here. None of them outlives it.
-        for table in (
+        # As long as the transaction lasts, these hide the tables whose names they have: what writes those
+        # writes here. None of them outlives it.
+        for hidden in (
             "projections",
             derived.name,
             *derived.sums,
             *(f"{queue}_changes" for queue in (derived.name, *derived.queues)),
         ):
-            _hide(connection, table)
+            _hide(connection, hidden)
         register(connection, derived.source.name, derived.source.fold_version)
         register(connection, derived.name, derived.source.fold_version)
         try:
@@ -89,9 +89,7 @@ class _Table:
                 "SELECT *, 'has' AS side FROM (TABLE {kept} EXCEPT TABLE {table}) a UNION ALL "
                 "SELECT *, 'lacks' FROM (TABLE {table} EXCEPT TABLE {kept}) b) AS both_sides "
                 "GROUP BY {key} ORDER BY {key} LIMIT {limit}"
-            ).format(
-                **self._names, key=sql.SQL(", ").join(map(sql.Identifier, key)), limit=_NAMED
-            )
+            ).format(**self._names, key=sql.SQL(", ").join(map(sql.Identifier, key)), limit=_NAMED)
         )
         return [
             Finding(f"{self._name} {', '.join(map(str, values))}", _IN_WORDS[tuple(sides)])
@@ -109,7 +107,8 @@ _IN_WORDS = {
 def _key(connection: Connection, table: str) -> list[str]:
     """The columns of its primary key, or all of them."""
     rows = connection.execute(
-        "SELECT a.attname FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary "
+        "SELECT a.attname FROM pg_attribute a "
+        "LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary "
         "WHERE a.attrelid = ('public.' || quote_ident(%s))::regclass AND a.attnum > 0 AND NOT a.attisdropped "
         "AND (i.indkey IS NULL OR a.attnum = ANY(i.indkey)) ORDER BY a.attnum",
         (table,),

@@ -25,9 +25,9 @@ _BATCH = 2_000
 
 
 def fold_proof(projection: Projection[Any]) -> Proof:
-    """Left out are orders in quarantine, those whose rows say that other rules folded them, and those of which
-    the next refresh folds an event whose type this code has learned; where this code does not have the rules
-    of the table, all of them.
+    """Left out are orders in quarantine, those whose rows say that other rules folded them, and those with an
+    event whose type this code has learned, which the next refresh folds. Where this code does not have the
+    rules of the table, it cannot tell.
     """
     return Proof(
         name=projection.name,
@@ -41,7 +41,9 @@ def fold_proof(projection: Projection[Any]) -> Proof:
 
 def _prove(projection: Projection[Any], connection: Connection, after: str | None, events: int) -> Share:
     first, last = next_orders(connection, "order_events", after, events)
-    return _compare(connection, projection, between(first, last))._replace(until=None if last is None else str(last))
+    return _compare(connection, projection, between(first, last))._replace(
+        until=None if last is None else str(last)
+    )
 
 
 def _sample(projection: Projection[Any], connection: Connection, events: int) -> Share:
@@ -58,7 +60,12 @@ def _compare(connection: Connection, projection: Projection[Any], where: sql.Com
             return Share(None, 0, [])
         folding = projection.folding(live.fold_version)
         if folding is None:
-            return Share(None, 0, [], f"{projection.name} follows rules {live.fold_version}, which this release does not have")
+            return Share(
+                None,
+                0,
+                [],
+                f"{projection.name} follows rules {live.fold_version}, which this release does not have",
+            )
         target = projection.target(room_beside(connection, projection.name), folding)
         left_out = _left_out(connection, projection, where)
         left_out |= with_learned_events(connection, target, projection.name)

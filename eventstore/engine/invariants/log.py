@@ -1,4 +1,4 @@
-"""What must hold of the log itself. Each share is one statement, and so one snapshot: writers are no matter."""
+"""What must hold of the log itself. Each share is one statement, one snapshot: writers are no matter."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,14 +104,15 @@ def _prove_horizon(connection: Connection, _: str | None, __: int) -> Share:
 
 def _beyond(connection: Connection) -> list[Finding]:
     rows = connection.execute(
-        "SELECT id, order_id, version FROM order_events WHERE id > (SELECT feed_ceiling()) ORDER BY id LIMIT %s",
+        "SELECT id, order_id, version FROM order_events WHERE id > (SELECT feed_ceiling()) "
+        "ORDER BY id LIMIT %s",
         (_NAMED,),
     )
     return [
         Finding(
             str(id_),
-            f"version {version} of order {order_id} was recorded ahead of the clock: readers wait for it; see "
-            "whether the server's clock is right",
+            f"version {version} of order {order_id} was recorded ahead of the clock, and readers wait for it: "
+            "see whether the server's clock is right",
         )
         for id_, order_id, version in rows
     ]

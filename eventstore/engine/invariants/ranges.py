@@ -1,4 +1,4 @@
-"""Which orders a share of a proof looks at: the next in the order of their ids, some here and there, or named ones."""
+"""Which orders a share of a proof looks at: the next ones by their ids, some here and there, or these."""
 
 import random
 from collections.abc import Sequence

@@ -61,7 +61,10 @@ def _compare(connection: Connection, states: Projection[Any], where: sql.Composa
         rules = states.folding(live.fold_version)
         if rules is None:
             return Share(
-                None, 0, [], f"{SNAPSHOTS} follows rules {live.fold_version}, which this release does not have"
+                None,
+                0,
+                [],
+                f"{SNAPSHOTS} follows rules {live.fold_version}, which this release does not have",
             )
         tables = [room_beside(connection, table) for table in (SNAPSHOTS, CHECKPOINTS)]
         left_out = _left_out(connection, where, live.fold_version)
@@ -153,8 +156,10 @@ def _left_out(connection: Connection, where: sql.Composable, rules: str) -> set[
     rows = connection.execute(
         sql.SQL(
             "SELECT order_id FROM quarantine WHERE projection = {snapshots} AND {where} "
-            "UNION SELECT order_id FROM order_snapshots WHERE {where} AND fold_version IS DISTINCT FROM {rules} "
-            "UNION SELECT order_id FROM order_checkpoints WHERE {where} AND fold_version IS DISTINCT FROM {rules}"
+            "UNION SELECT order_id FROM order_snapshots "
+            "WHERE {where} AND fold_version IS DISTINCT FROM {rules} "
+            "UNION SELECT order_id FROM order_checkpoints "
+            "WHERE {where} AND fold_version IS DISTINCT FROM {rules}"
         ).format(snapshots=SNAPSHOTS, where=where, rules=rules)
     )
     return {order_id for (order_id,) in rows}

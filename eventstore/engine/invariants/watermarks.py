@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from psycopg import sql
 
@@ -9,19 +10,12 @@ from eventstore.engine.prover import Finding, Proof, Share
 from eventstore.engine.standing import AHEAD_OF_LOG
 from eventstore.log.connection import Connection
 
-#: A watermark is saved after the horizon below which it lies was published, and what was published stays.
-_ABOVE = (
-    "SELECT name, what FROM (SELECT name, 'read model' AS what, watermark FROM projections "
-    "UNION ALL SELECT name, 'consumer', watermark FROM consumers "
-    "UNION ALL SELECT projection || ', bucket ' || bucket, 'replay', watermark FROM replay_buckets) AS followers "
-    "WHERE watermark > (SELECT uuidv7_ceiling(greatest(pg_sequence_last_value('feed_horizon'), horizon_ms()))) "
-    "ORDER BY name"
-)
+_ABOVE = (Path(__file__).parent / "sql" / "above_horizon.sql").read_bytes()
 
 
 def watermarks_proof(read_models: Sequence[str]) -> Proof:
-    """Of read models, consumers and replays: no watermark is above the horizon. Of read models also: the event
-    that their watermark names is in the log, and none has rows without a watermark.
+    """Of read models, consumers and replays: no watermark is above the horizon. Of read models also: the
+    event that their watermark names is in the log, and none has rows without a watermark.
     """
     find = partial(_find, read_models)
     return Proof(
@@ -44,7 +38,9 @@ def _find(read_models: Sequence[str], connection: Connection) -> list[Finding]:
     ahead = connection.execute(f"SELECT name FROM projections WHERE {AHEAD_OF_LOG} ORDER BY name")
     above = {finding.subject for finding in found}
     found += [
-        Finding(name, "it holds an event that the log does not have: run `eventstore rebuild`", "ahead_of_log")
+        Finding(
+            name, "it holds an event that the log does not have: run `eventstore rebuild`", "ahead_of_log"
+        )
         for (name,) in ahead
         if name not in above
     ]
@@ -65,9 +61,9 @@ def _remedy(what: str, name: str) -> str:
 
 def _has_rows(connection: Connection, table: str) -> bool:
     row = connection.execute(
-        sql.SQL("SELECT EXISTS (SELECT FROM {}) AND NOT EXISTS (SELECT FROM projections WHERE name = %s)").format(
-            sql.Identifier(table)
-        ),
+        sql.SQL(
+            "SELECT EXISTS (SELECT FROM {}) AND NOT EXISTS (SELECT FROM projections WHERE name = %s)"
+        ).format(sql.Identifier(table)),
         (table,),
     ).fetchone()
     return bool(row and row[0])

@@ -8,6 +8,7 @@ import typer
 from eventstore.face.cli import (
     alerting,
     backing_up,
+    checking,
     consumers,
     doctor,
     following,
@@ -40,6 +41,7 @@ __all__ = [
     "alerting",
     "app",
     "backing_up",
+    "checking",
     "consumers",
     "doctor",
     "following",
