@@ -1,7 +1,7 @@
 """`eventstore check`: everything that must hold of a store, in one pass that writes nothing.
 
-The invariants are the proofs of the engine (`proofs_of`), the seals, and the files that were taken in. What joins
-the store brings a check of its own, and has its line in `checks_of`.
+The invariants are the proofs of the engine (`proofs_of`), the seals, and the files that were taken in. What
+joins the store brings a check of its own, and has its line in `checks_of`.
 """
 
 import time

@@ -111,7 +111,7 @@ def _beyond(connection: Connection) -> list[Finding]:
     return [
         Finding(
             str(id_),
-            f"version {version} of order {order_id} was recorded ahead of the clock, and readers wait for it: "
+            f"version {version} of order {order_id} is recorded ahead of the clock, and readers wait for it: "
             "see whether the server's clock is right",
         )
         for id_, order_id, version in rows
