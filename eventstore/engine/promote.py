@@ -14,6 +14,7 @@ from eventstore.engine.standing import advance, lock, register, standing
 from eventstore.kernel.folding import Folding
 from eventstore.kernel.shown import shown
 from eventstore.log.connection import Connection
+from eventstore.log.feed import newest_up_to, published
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +64,9 @@ def promote(
         found = candidate(connection, projection, folding, lock=True)
         if not found.complete or (not by_hand and (found.held or live.promotion == "manual")):
             return None
-        until = max(live.watermark, *found.watermarks)
+        until = max(found.watermarks)
+        if until < live.watermark <= published(connection):  # else it is damaged: no reader has been there
+            until = live.watermark
         caught_up = catch_up(connection, projection, folding, min(found.watermarks), until)
         added, changed, gone = apply_difference(connection, projection)
         connection.execute("DELETE FROM quarantine WHERE projection = %s", (projection.name,))
@@ -71,7 +74,8 @@ def promote(
             "UPDATE quarantine SET projection = %s WHERE projection = %s",
             (projection.name, projection.candidate),
         )
-        advance(connection, projection.name, until, folding.version)
+        # The last event that it holds: whether the log has that one tells whether the table is ahead of it.
+        advance(connection, projection.name, reached := newest_up_to(connection, until), folding.version)
         connection.execute("DELETE FROM replay_buckets WHERE projection = %s", (projection.name,))
         connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(projection.candidate)))
     return Promoted(
@@ -80,6 +84,6 @@ def promote(
         gone=gone,
         caught_up=caught_up,
         fold_version=folding.version,
-        watermark=until,
+        watermark=reached,
         seconds=time.monotonic() - started,
     )

@@ -14,6 +14,7 @@ from eventstore.engine.projection import Projection
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.log.counting import COUNTED
+from eventstore.log.errors import EventStoreError
 from eventstore.log.feed import BEGINNING, has_events_after
 
 #: Of a row of ``projections``, whether the event that its watermark names is not in the log: a restore, or
@@ -25,6 +26,19 @@ AHEAD_OF_LOG = (
 )
 
 
+_COLUMNS = f"watermark, fold_version, promotion, updated_at, {AHEAD_OF_LOG}"
+
+
+class AheadOfLogError(EventStoreError):
+    """A read model holds events that the log lacks: what comes now must not be folded onto them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is ahead of the log: it holds events that were taken away, as by a restore; "
+            "run `eventstore rebuild`"
+        )
+
+
 class Standing(NamedTuple):
     """What its row says of a read model."""
 
@@ -32,6 +46,7 @@ class Standing(NamedTuple):
     fold_version: str  #: the rules that folded it
     promotion: str  #: "auto" or "manual"
     updated_at: datetime
+    is_ahead: bool  #: the log lacks an event that it holds: it waits for a rebuild
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -52,9 +67,7 @@ def register(connection: Connection, name: str, fold_version: str) -> None:
 
 def standing(connection: Connection, name: str) -> Standing | None:
     """Where a read model stands; None before its first refresh."""
-    row = connection.execute(
-        "SELECT watermark, fold_version, promotion, updated_at FROM projections WHERE name = %s", (name,)
-    ).fetchone()
+    row = connection.execute(f"SELECT {_COLUMNS} FROM projections WHERE name = %s", (name,)).fetchone()
     return Standing(*row) if row else None
 
 
@@ -67,7 +80,7 @@ def watermark(connection: Connection, name: str) -> UUID:
 def lock(connection: Connection, name: str) -> Standing:
     """Where it stands, locked until the transaction ends: one writer of a read model at a time."""
     row = connection.execute(
-        "SELECT watermark, fold_version, promotion, updated_at FROM projections WHERE name = %s FOR UPDATE",
+        f"SELECT {_COLUMNS} FROM projections WHERE name = %s FOR UPDATE",
         (name,),
     ).fetchone()
     assert row is not None, "register() comes first"
@@ -88,12 +101,18 @@ def has_news(connection: Connection, name: str) -> bool:
     return has_events_after(connection, watermark(connection, name))
 
 
-def is_ahead_of_log(connection: Connection, name: str) -> bool:
-    """Whether a read model holds an event that the log does not have: one probe of an index."""
-    row = connection.execute(
-        f"SELECT EXISTS (SELECT FROM projections WHERE name = %s AND {AHEAD_OF_LOG})", (name,)
-    ).fetchone()
-    return bool(row and row[0])
+def ahead_of_log(connection: Connection) -> list[str]:
+    """The read models that hold an event which the log lacks: a probe of an index each."""
+    rows = connection.execute(f"SELECT name FROM projections WHERE {AHEAD_OF_LOG} ORDER BY name")
+    return [name for (name,) in rows]
+
+
+def lock_to_go_on(connection: Connection, name: str) -> Standing:
+    """`lock`, for who folds new events onto what is there. Raises AheadOfLogError."""
+    found = lock(connection, name)
+    if found.is_ahead:
+        raise AheadOfLogError(name)
+    return found
 
 
 def lag_of(connection: Connection, watermark: UUID) -> Lag:

@@ -7,7 +7,7 @@ from pathlib import Path
 from psycopg import sql
 
 from eventstore.engine.prover import Finding, Proof, Share
-from eventstore.engine.standing import AHEAD_OF_LOG
+from eventstore.engine.standing import ahead_of_log
 from eventstore.log.connection import Connection
 
 _ABOVE = (Path(__file__).parent / "sql" / "above_horizon.sql").read_bytes()
@@ -35,13 +35,12 @@ def _find(read_models: Sequence[str], connection: Connection) -> list[Finding]:
         Finding(name, f"the watermark of this {what} is above the horizon: {_remedy(what, name)}")
         for name, what in connection.execute(_ABOVE)
     ]
-    ahead = connection.execute(f"SELECT name FROM projections WHERE {AHEAD_OF_LOG} ORDER BY name")
     above = {finding.subject for finding in found}
     found += [
         Finding(
             name, "it holds an event that the log does not have: run `eventstore rebuild`", "ahead_of_log"
         )
-        for (name,) in ahead
+        for name in ahead_of_log(connection)
         if name not in above
     ]
     known = {name for (name,) in connection.execute("SELECT name FROM projections")}
