@@ -6,8 +6,8 @@ from uuid import UUID
 from eventstore.engine.projection import Projection
 from eventstore.engine.reading import FOLD_JSON, events_in
 from eventstore.engine.row_per_order import read_states
-from eventstore.engine.state import folded_or_raise
 from eventstore.engine.standing import AHEAD_OF_LOG
+from eventstore.engine.state import folded_or_raise
 from eventstore.kernel.folding import S
 from eventstore.kernel.recorded import FoldEvent, fold_order, to_ms
 from eventstore.log.connection import Connection
@@ -32,8 +32,8 @@ def current(connection: Connection, projection: Projection[S], order_id: UUID) -
 
 
 def _standing(connection: Connection, projection: Projection[Any], order_id: UUID) -> tuple[str, bool]:
-    """The rules of the table, and whether what follows may be folded onto the order's row: not where that holds
-    only what precedes an event that fails, nor where the table is ahead of the log.
+    """The rules of the table, and whether what follows may be folded onto the order's row: not where that
+    holds only what precedes an event that fails, nor where the table is ahead of the log.
     """
     row = connection.execute(
         "SELECT fold_version, NOT EXISTS (SELECT FROM quarantine WHERE projection = name AND order_id = %s) "

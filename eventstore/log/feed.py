@@ -43,7 +43,7 @@ def horizon(connection: Connection) -> UUID:
 
 
 def newest_up_to(connection: Connection, until: UUID) -> UUID:
-    """The id of the last event up to ``until``, which is no higher than the horizon; of none: the beginning."""
+    """The id of the last event up to ``until``, which is no higher than the horizon; or the beginning."""
     row = connection.execute(
         "SELECT id FROM order_events WHERE id <= %s ORDER BY id DESC LIMIT 1", (until,)
     ).fetchone()
