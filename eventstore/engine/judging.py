@@ -35,6 +35,7 @@ def judge_store(connection: Connection, domain: Domain[Any], status: Status) -> 
         *_holders(connection, status),
         *_clock(status),
         *judge_rules(connection, domain),
+        *_rebuild(status),
         *_tables(connection, domain, status),
         _quarantine(connection, domain),
         *_consumers(connection, status),
@@ -88,6 +89,18 @@ def _clock(status: Status) -> Iterator[Verdict]:
         yield Verdict(code="clock", level="warn", subject="clock", sentence=warning)
 
 
+def _rebuild(status: Status) -> Iterator[Verdict]:
+    if status.rebuild is not None:
+        yield Verdict(
+            code="rebuild-unfinished",
+            level="warn",
+            subject="rebuild",
+            sentence=f"began {status.rebuild.began_at:%Y-%m-%d %H:%M} UTC and is at work, or was stopped; left: "
+            + (", ".join(status.rebuild.left) or "the last refresh"),
+            next="eventstore rebuild",
+        )
+
+
 def _tables(connection: Connection, domain: Domain[Any], status: Status) -> Iterator[Verdict]:
     follows = follower(connection)
     grace = policy(connection).max_lag
@@ -109,6 +122,14 @@ def _tables(connection: Connection, domain: Domain[Any], status: Status) -> Iter
 
 
 def _table(name: str, table: ProjectionStatus, allowed: timedelta) -> Verdict:
+    if table.ahead_of_log:
+        return Verdict(
+            code="ahead-of-log",
+            level="fail",
+            subject=name,
+            sentence="holds events that the log lacks, as after a restore of the log: nothing is folded onto it",
+            next="eventstore rebuild",
+        )
     if table.updated_at is None:
         level: Level = "warn" if table.lag_events else "ok"
         return Verdict(

@@ -117,7 +117,8 @@ def rebuild(
     with _alone(connection):
         began_at, went_on = _begin(connection, domain, anew)
         tables: dict[str, TableRebuilt] = {}
-        for name in unfinished_of(connection, domain):
+        left = unfinished(connection, domain)
+        for name in left.left if left else ():
             tables[name] = _rebuild_one(connection, domain, name, replay_buckets, shown)
         for projection in domain.projections:
             refresh(connection, projection)
@@ -126,18 +127,13 @@ def rebuild(
     return Rebuilt(began_at=began_at, went_on=went_on, tables=tables, seconds=time.monotonic() - started)
 
 
-def unfinished(connection: Connection) -> Unfinished | None:
-    """The rebuild that is under way, or was left unfinished."""
-    rows = connection.execute("SELECT read_model, began_at, done_at FROM rebuild_steps ORDER BY 1").fetchall()
+def unfinished(connection: Connection, domain: Domain[Any]) -> Unfinished | None:
+    """The rebuild that is under way, or was left unfinished; what is left in the order of its making."""
+    rows = connection.execute("SELECT read_model, began_at, done_at FROM rebuild_steps").fetchall()
     if not rows:
         return None
-    return Unfinished(began_at=rows[0][1], left=[name for name, _, done_at in rows if done_at is None])
-
-
-def unfinished_of(connection: Connection, domain: Domain[Any]) -> list[str]:
-    """The read models that are still to be made, in the order in which one is made from the other."""
-    found = unfinished(connection)
-    return [name for name in read_models(domain) if found and name in found.left]
+    left = {name for name, _, done_at in rows if done_at is None}
+    return Unfinished(began_at=rows[0][1], left=[name for name in read_models(domain) if name in left])
 
 
 def _begin(connection: Connection, domain: Domain[Any], anew: bool) -> tuple[datetime, bool]:

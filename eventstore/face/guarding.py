@@ -24,8 +24,8 @@ def judge_proofs(proofs: Mapping[str, Proven]) -> Verdict:
             code="proof-failed",
             level="fail",
             subject="proofs",
-            sentence=f"{counted(number, 'finding')} in {', '.join(wrong)}: rows differ from the log",
-            next="eventstore status --details, then eventstore replay",
+            sentence=f"{counted(number, 'finding')} in {', '.join(wrong)}: what must hold does not",
+            next="eventstore status --details, then eventstore rebuild",
         )
     times = [proof.proven_at for proof in proofs.values() if proof.proven_at is not None]
     if not times:

@@ -29,7 +29,7 @@ def rebuild(
     or killed, it goes on. The rules stay: `replay` is for a change of them.
     """
     with told_when_stopped(_KEPT), open_store() as store, store.connection() as connection:
-        before = None if anew else unfinished(connection)
+        before = None if anew else unfinished(connection, store.domain)
         if before is not None and not as_json:
             since, left = f"{before.began_at:%Y-%m-%d %H:%M:%S} UTC", ", ".join(before.left)
             note(f"the rebuild that began at {since} goes on; left: {left}")
