@@ -10,7 +10,7 @@ from eventstore.engine.preview import preview as preview_promotion
 from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.rules_verdicts import judge_change
-from eventstore.engine.standing import lag_of, watermark
+from eventstore.engine.standing import lag_of, standing, watermark
 from eventstore.log.settings import policy
 from eventstore.orders.domain import DOMAIN
 from pipelines.resources import EventStore
@@ -104,6 +104,22 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             },
         )
 
+    @dg.asset_check(asset=asset)
+    def ahead_of_log(store: EventStore) -> dg.AssetCheckResult:
+        """Fails while the table holds an event that the log lacks, as after a restore: no run folds
+        anything onto it before the job `rebuild`.
+        """
+        with store.connect() as connection:
+            found = standing(connection, projection.name)
+        is_ahead = found is not None and found.is_ahead
+        return dg.AssetCheckResult(
+            passed=not is_ahead,
+            description="It holds events that the log lacks: launch the job rebuild, or `eventstore rebuild`."
+            if is_ahead
+            else "The log has what the table holds.",
+            metadata={"watermark": str(found.watermark) if found else "never refreshed"},
+        )
+
     @dg.asset_check(asset=f"{asset}_replay")
     def preview(store: EventStore) -> dg.AssetCheckResult:
         """What the promotion of the replay would change. Under unchanged rules it must be nothing."""
@@ -130,4 +146,4 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    return [lag, fold_version, quarantined, preview]
+    return [lag, fold_version, quarantined, ahead_of_log, preview]

@@ -95,8 +95,8 @@ def _rebuild(status: Status) -> Iterator[Verdict]:
             code="rebuild-unfinished",
             level="warn",
             subject="rebuild",
-            sentence=f"began {status.rebuild.began_at:%Y-%m-%d %H:%M} UTC and is at work, or was stopped; left: "
-            + (", ".join(status.rebuild.left) or "the last refresh"),
+            sentence=f"began {status.rebuild.began_at:%Y-%m-%d %H:%M} UTC, and is at work or was stopped; "
+            f"left: {', '.join(status.rebuild.left) or 'the last refresh'}",
             next="eventstore rebuild",
         )
 
@@ -127,7 +127,7 @@ def _table(name: str, table: ProjectionStatus, allowed: timedelta) -> Verdict:
             code="ahead-of-log",
             level="fail",
             subject=name,
-            sentence="holds events that the log lacks, as after a restore of the log: nothing is folded onto it",
+            sentence="holds events that the log lacks, as after a restore: nothing is folded onto it",
             next="eventstore rebuild",
         )
     if table.updated_at is None:

@@ -25,7 +25,7 @@ def judge_proofs(proofs: Mapping[str, Proven]) -> Verdict:
             level="fail",
             subject="proofs",
             sentence=f"{counted(number, 'finding')} in {', '.join(wrong)}: what must hold does not",
-            next="eventstore status --details, then eventstore rebuild",
+            next="eventstore status --details; eventstore check --all names all of it",
         )
     times = [proof.proven_at for proof in proofs.values() if proof.proven_at is not None]
     if not times:

@@ -47,6 +47,6 @@ def _looked_at(connection: Connection, where: sql.Composable) -> Share:
 
 def _overlapping(connection: Connection, where: sql.Composable) -> list[Finding]:
     return [
-        Finding(str(found.order_id), f"two rows hold at {found.valid_from}: replay order_history")
+        Finding(str(found.order_id), f"two rows hold at {found.valid_from}: run `eventstore rebuild`")
         for found in overlaps(connection, where)
     ]

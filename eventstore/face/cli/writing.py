@@ -106,6 +106,11 @@ def show(
                 raise fail(str(error)) from None
             disagreeing = interpretations(connection, store.domain)
             ahead = ahead_of_log(connection)
+        if ahead:
+            warn(
+                f"{', '.join(ahead)} hold events that the log lacks, as after a restore: run "
+                "`eventstore rebuild`; this is folded from the log itself"
+            )
         if state is None:
             raise fail(_why_there_is_none(order_id, store.stream(order_id)[:version], at_time, known_time))
     moments = {
@@ -124,11 +129,6 @@ def show(
         print_json(shown | {mark: value for mark, value in marks.items() if value})
         return
     print_fields(shown)
-    if ahead:
-        warn(
-            f"{', '.join(ahead)} hold events that the log lacks, as after a restore: this was folded from the "
-            "log itself; run `eventstore rebuild`"
-        )
     for each in disagreeing:
         warn(f"{each.in_words}; see `eventstore status`")
 
