@@ -7,14 +7,14 @@ from uuid import UUID
 import msgspec
 from psycopg import sql
 
-from eventstore.engine.candidate import candidate, catch_up
+from eventstore.engine.candidate import candidate, catch_up, reach
 from eventstore.engine.difference import apply_difference
 from eventstore.engine.projection import Projection
 from eventstore.engine.standing import advance, lock, register, standing
 from eventstore.kernel.folding import Folding
 from eventstore.kernel.shown import shown
 from eventstore.log.connection import Connection
-from eventstore.log.feed import newest_up_to, published
+from eventstore.log.feed import newest_up_to
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +64,7 @@ def promote(
         found = candidate(connection, projection, folding, lock=True)
         if not found.complete or (not by_hand and (found.held or live.promotion == "manual")):
             return None
-        until = max(found.watermarks)
-        if until < live.watermark <= published(connection):  # else it is damaged: no reader has been there
-            until = live.watermark
+        until = reach(connection, found, live.watermark)
         caught_up = catch_up(connection, projection, folding, min(found.watermarks), until)
         added, changed, gone = apply_difference(connection, projection)
         connection.execute("DELETE FROM quarantine WHERE projection = %s", (projection.name,))
