@@ -100,10 +100,11 @@ def prove(
     is proven twice.
     """
     started = time.monotonic()
+    if budget is not None and proof.in_one and proof.total(connection) > budget:
+        return _left_out(connection, proof)
     position = _begin(connection, proof, anew=budget is None)
     _look_again(connection, proof)
-    events = 0
-    finished = proof.in_one and budget is not None and proof.total(connection) > budget  # left to `--all`
+    events, finished = 0, False
     while not finished and (budget is None or events < budget):
         share = proof.prove(connection, position, _SHARE if budget is None else min(_SHARE, budget - events))
         _keep(connection, proof, position, share)
@@ -117,6 +118,14 @@ def prove(
         findings=_findings(connection, proof.name),
         seconds=time.monotonic() - started,
     )
+
+
+def _left_out(connection: Connection, proof: Proof) -> Run:
+    """It is more than a run may do: it is proven when all is, and no run is late with it."""
+    _look_again(connection, proof)
+    connection.execute("UPDATE proofs SET proven_at = NULL WHERE name = %s", (proof.name,))
+    found = _findings(connection, proof.name)
+    return Run(name=proof.name, events=0, finished=False, findings=found, seconds=0.0)
 
 
 def _begin(connection: Connection, proof: Proof, *, anew: bool) -> str | None:
@@ -188,7 +197,8 @@ def proven(connection: Connection, proof: Proof) -> Proven:
     )
     position, proven_at, round_events, run_events, pause, began_at, whole_since, whole_at = row
     found = _findings(connection, proof.name)
-    total = proof.total(connection) if run_events or position is not None else 0
+    # What a round that came to its end has looked at needs no counting.
+    total = proof.total(connection) if position is not None else round_events or 0
     share = 0.0 if position is None else min(1.0, round_events / max(1, total))
     return Proven(
         name=proof.name,
