@@ -6,11 +6,11 @@ commits with what was made, so a rebuild that was killed at any moment goes on t
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -22,7 +22,7 @@ from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.promote import promote
 from eventstore.engine.proofs import read_models
 from eventstore.engine.refresh import refresh
-from eventstore.engine.replay import replay_bucket
+from eventstore.engine.replay import BucketReplayed, replay_bucket
 from eventstore.engine.snapshots.build import rebuild_snapshots
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.engine.standing import rules_in_force
@@ -40,18 +40,9 @@ Progress = Callable[[int], None]
 Shown = Callable[[str, int], AbstractContextManager[Progress]]
 
 
-class ReplayBuckets(Protocol):
-    """How the buckets of a projection are replayed: one after the other, or several at a time."""
-
-    def __call__(
-        self,
-        connection: Connection,
-        projection: Projection[Any],
-        folding: Folding,
-        buckets: list[int],
-        on_progress: Progress,
-        /,
-    ) -> None: ...
+#: Replays buckets of a projection by these rules, held, one by one or side by side; gives each that stands,
+#: and tells of events as they pass.
+Replay = Callable[[Projection[Any], Folding, Iterable[int], Progress], Iterator[BucketReplayed]]
 
 
 class InterruptedRebuildError(EventStoreError):
@@ -89,15 +80,15 @@ def _not_shown(_: str, __: int) -> AbstractContextManager[Progress]:
     return nullcontext(lambda _: None)
 
 
-def one_after_the_other(
+def one_by_one(
     connection: Connection,
     projection: Projection[Any],
     folding: Folding,
-    buckets: list[int],
+    buckets: Iterable[int],
     on_progress: Progress,
-) -> None:
+) -> Iterator[BucketReplayed]:
     for bucket in buckets:
-        replay_bucket(connection, bucket, projection, on_progress=on_progress, folding=folding, held=True)
+        yield replay_bucket(connection, bucket, projection, on_progress, folding=folding, held=True)
 
 
 def rebuild(
@@ -105,21 +96,23 @@ def rebuild(
     domain: Domain[Any],
     *,
     anew: bool = False,
-    replay_buckets: ReplayBuckets = one_after_the_other,
+    replay: Replay | None = None,
     shown: Shown = _not_shown,
 ) -> Rebuilt:
     """Make every read model anew, by the rules that it has. Goes on with what an earlier run began, unless it
     is to begin ``anew`` or the log has begun another epoch since.
 
-    A replay that waits for its promotion is thrown away. Raises BusyError while another rebuild runs.
+    ``replay`` replays buckets, by default this process does. A replay that waits for its promotion is thrown
+    away. Raises BusyError while another rebuild runs.
     """
     started = time.monotonic()
+    replay = replay or partial(one_by_one, connection)
     with _alone(connection):
         began_at, went_on = _begin(connection, domain, anew)
         tables: dict[str, TableRebuilt] = {}
         left = unfinished(connection, domain)
         for name in left.left if left else ():
-            tables[name] = _rebuild_one(connection, domain, name, replay_buckets, shown)
+            tables[name] = _rebuild_one(connection, domain, name, replay, shown)
         for projection in domain.projections:
             refresh(connection, projection)
         refresh_made_from(connection, domain, domain.projections)
@@ -158,13 +151,13 @@ def _rebuild_one(
     connection: Connection,
     domain: Domain[Any],
     name: str,
-    replay_buckets: ReplayBuckets,
+    replay: Replay,
     shown: Shown,
 ) -> TableRebuilt:
     projection = next((each for each in domain.projections if each.name == name), None)
     derived = next((each for each in domain.derived if each.name == name), None)
     if projection is not None:
-        return _rebuild_projection(connection, projection, replay_buckets, shown)
+        return _rebuild_projection(connection, projection, replay, shown)
     if derived is not None:
         return _rebuild_derived(connection, derived, shown)
     assert name == SNAPSHOTS
@@ -172,7 +165,7 @@ def _rebuild_one(
 
 
 def _rebuild_projection(
-    connection: Connection, projection: Projection[Any], replay_buckets: ReplayBuckets, shown: Shown
+    connection: Connection, projection: Projection[Any], replay: Replay, shown: Shown
 ) -> TableRebuilt:
     started = time.monotonic()
     folding = rules_in_force(connection, projection)
@@ -180,7 +173,8 @@ def _rebuild_projection(
     wanted = [bucket for bucket in range(BUCKETS) if bucket not in stand]
     events = count_rows(connection, "order_events").rows * len(wanted) // BUCKETS
     with shown(projection.name, events) as on_progress:
-        replay_buckets(connection, projection, folding, wanted, on_progress)
+        for _ in replay(projection, folding, wanted, on_progress):
+            pass  # each has committed, and stands
         with connection.transaction():
             promoted = promote(connection, projection, by_hand=True, folding=folding)
             if promoted is None:

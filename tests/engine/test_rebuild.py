@@ -1,6 +1,7 @@
 """Every read model anew from the log: whatever it was, whatever ends the rebuild, whoever reads or writes."""
 
 import threading
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
@@ -174,10 +175,11 @@ def test_after_kill_9_the_next_run_goes_on_where_it_was(shop: Connection, databa
     assert before.left[0] == "order_history"  # whose buckets all stand
     replayed: list[int] = []
 
-    def counting(_: Any, __: Any, ___: Any, buckets: list[int], ____: Any) -> None:
+    def counting(_: Any, __: Any, buckets: Iterable[int], ___: Any) -> Iterator[Any]:
         replayed.extend(buckets)
+        return iter(())
 
-    done = rebuild(shop, DOMAIN, replay_buckets=counting)
+    done = rebuild(shop, DOMAIN, replay=counting)
     assert rows(shop) == right
     assert (done.went_on, done.began_at, list(done.tables)) == (True, before.began_at, before.left)
     assert replayed == []
@@ -215,14 +217,15 @@ def test_it_begins_anew_where_it_is_told_to_and_after_a_restore(
 def test_one_runs_at_a_time_and_a_replay_of_somebody_else_is_told(
     connection: Connection, database_url: str
 ) -> None:
-    def somebody_else(*_: Any) -> None:
+    def somebody_else(*_: Any) -> Iterator[Any]:
         running = pytest.raises(BusyError, match="another rebuild is running")
         with open_connection(database_url) as other, running:
             rebuild(other, DOMAIN)
+        return iter(())
 
     for _ in range(2):  # and the lock is free again
         with pytest.raises(InterruptedRebuildError, match="another replay of orders"):
-            rebuild(connection, DOMAIN, replay_buckets=somebody_else)
+            rebuild(connection, DOMAIN, replay=somebody_else)
 
 
 def test_writers_lose_nothing_to_a_rebuild(shop: Connection, database_url: str) -> None:

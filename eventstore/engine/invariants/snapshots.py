@@ -78,8 +78,8 @@ def _compare(connection: Connection, states: Projection[Any], where: sql.Composa
             ).format(where, live.watermark)
             for batch in _batches(folded.all_kept(stream_events(source, states.events, which))):
                 for table, ends in zip(tables, (True, False), strict=True):
-                    rows = [kept for kept in batch if kept.is_end_of_day is ends]
-                    copy_rows(connection, table, (*states.columns, *RowPerDay.columns), rows, _row)
+                    rows = [_row(kept) for kept in batch if kept.is_end_of_day is ends]
+                    copy_rows(connection, table, (*states.columns, *RowPerDay.columns), rows)
         wrong = {
             order_id: table
             for table in (CHECKPOINTS, SNAPSHOTS)
