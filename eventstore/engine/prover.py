@@ -24,7 +24,8 @@ _KEPT = 1_000
 class Finding(NamedTuple):
     subject: str  #: what is wrong, such as the id of an order
     what: str  #: how
-    kind: str | None = None  #: where it is another than that of its proof; not kept
+    kind: str | None = None  #: where it is another than that of its proof; not kept, nor is the next
+    table: str | None = None
 
 
 class Share(NamedTuple):

@@ -186,7 +186,7 @@ def _problem(proof: Proof, finding: Finding) -> Problem:
         order_id = None
     return Problem(
         kind=finding.kind or proof.kind,
-        table=proof.table or proof.name,
+        table=finding.table or proof.table or proof.name,
         detail=finding.what,
         order_id=order_id,
         id=None if order_id else finding.subject,

@@ -218,7 +218,7 @@ DAMAGES = {
     "a consumer above the horizon": Damage(
         "watermarks",
         "above_horizon",
-        "projections",
+        "consumers",
         "billing",
         ("UPDATE consumers SET watermark = uuidv7_at(clock_ms() + 3600000, 0)",),
     ),
@@ -294,7 +294,7 @@ DAMAGES = {
     "a checkpoint that says something else": Damage(
         "order_snapshots",
         "differs",
-        "order_snapshots",
+        "order_checkpoints",
         str(ORDERS[0]),
         ("UPDATE order_checkpoints SET amount = 11",),
     ),
@@ -325,7 +325,7 @@ DAMAGES = {
     "what lies under a derived table": Damage(
         "daily_order_metrics",
         "differs",
-        "daily_order_metrics",
+        "daily_payments",
         "daily_payments 2026-03-03, EUR",
         ("UPDATE daily_payments SET revenue = 1",),
     ),

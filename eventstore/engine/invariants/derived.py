@@ -92,7 +92,7 @@ class _Table:
             ).format(**self._names, key=sql.SQL(", ").join(map(sql.Identifier, key)), limit=_NAMED)
         )
         return [
-            Finding(f"{self._name} {', '.join(map(str, values))}", _IN_WORDS[tuple(sides)])
+            Finding(f"{self._name} {', '.join(map(str, values))}", _IN_WORDS[tuple(sides)], table=self._name)
             for *values, sides in rows
         ]
 

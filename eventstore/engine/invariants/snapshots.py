@@ -90,7 +90,7 @@ def _compare(connection: Connection, states: Projection[Any], where: sql.Composa
         None,
         folded.events,
         [
-            Finding(str(order_id), f"its rows in {table} differ from a fold of its events")
+            Finding(str(order_id), f"its rows in {table} differ from a fold of its events", table=table)
             for order_id, table in sorted(wrong.items())
         ],
     )

@@ -13,6 +13,9 @@ from eventstore.log.connection import Connection
 _ABOVE = (Path(__file__).parent / "sql" / "above_horizon.sql").read_bytes()
 
 
+_TABLES = {"read model": "projections", "consumer": "consumers", "replay": "replay_buckets"}
+
+
 def watermarks_proof(read_models: Sequence[str]) -> Proof:
     """Of read models, consumers and replays: no watermark is above the horizon. Of read models also: the
     event that their watermark names is in the log, and none has rows without a watermark.
@@ -32,7 +35,11 @@ def watermarks_proof(read_models: Sequence[str]) -> Proof:
 
 def _find(read_models: Sequence[str], connection: Connection) -> list[Finding]:
     found = [
-        Finding(name, f"the watermark of this {what} is above the horizon: {_remedy(what, name)}")
+        Finding(
+            name,
+            f"the watermark of this {what} is above the horizon: {_remedy(what, name)}",
+            table=_TABLES[what],
+        )
         for name, what in connection.execute(_ABOVE)
     ]
     above = {finding.subject for finding in found}
