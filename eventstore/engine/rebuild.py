@@ -88,7 +88,7 @@ def one_by_one(
     on_progress: Progress,
 ) -> Iterator[BucketReplayed]:
     for bucket in buckets:
-        yield replay_bucket(connection, bucket, projection, on_progress, folding=folding, held=True)
+        yield replay_bucket(connection, bucket, projection, on_progress, folding=folding, for_preview=True)
 
 
 def rebuild(

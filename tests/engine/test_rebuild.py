@@ -99,7 +99,7 @@ def test_whatever_the_tables_said_they_say_what_the_log_does(shop: Connection) -
     spoil(shop)
     shop.execute("DELETE FROM projections WHERE name = 'order_history'")
     shop.execute("UPDATE projections SET watermark = uuidv7_at(clock_ms() + 31536000000, 0)")
-    replay_bucket(shop, 3, DOMAIN.history, held=True)  # of somebody who wanted a preview
+    replay_bucket(shop, 3, DOMAIN.history, for_preview=True)  # of somebody who wanted a preview
     assert not everything_holds(shop)
     done = rebuild(shop, DOMAIN)
     assert rows(shop) == right
