@@ -9,8 +9,9 @@ from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.load import ingest, ingest_landing
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
-from pipelines.metadata import count_by, lines_by_file, per_second, table, with_reasons
-from pipelines.projections import OWNERS, live_asset, replay_asset
+from pipelines.catalogue import about, owners
+from pipelines.metadata import count_by, lines_by_file, numbers, table, with_reasons
+from pipelines.projections import live_asset, replay_asset
 from pipelines.resources import EventStore
 
 
@@ -26,7 +27,8 @@ class IngestConfig(dg.Config):
 @dg.asset(
     group_name="log",
     kinds={"python", "postgres"},
-    owners=OWNERS,
+    owners=owners(),
+    metadata=about("order_events", "docs/howto/ingest.md", "docs/reference/events.md"),
     pool="ingest",
 )
 def order_events(
@@ -61,7 +63,7 @@ def order_events(
         context.log.warning(f"not read to its end: {each.file} ({each.reason})")
     return dg.MaterializeResult(
         metadata={
-            "events": done.appended,
+            **numbers(events=done.appended, seconds=done.seconds),
             "read": done.read,
             "duplicates": done.duplicates,
             "rejected": done.rejected,
@@ -70,7 +72,6 @@ def order_events(
             "lines_by_file": lines_by_file(done.files),
             "failed_files": with_reasons(done.failed),
             "skipped_names": with_reasons(done.skipped),
-            "events_per_second": per_second(done.appended, done.seconds),
             **where,
         },
         # Appending changes nothing that was in the log before: what was replayed from it stays valid.

@@ -7,19 +7,22 @@ from pydantic import Field
 
 from eventstore.engine.derived import Check, Derived, refresh_derived
 from eventstore.engine.snapshots.build import build_snapshots
+from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
+from eventstore.engine.standing import lag_of
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import LIVE, order_events
+from pipelines.catalogue import about, owners
 from pipelines.freshness import NIGHTLY, by_schedule
-from pipelines.metadata import ROWS, table, table_name
+from pipelines.metadata import ROWS, numbers, table, table_name
 from pipelines.partitions import days
-from pipelines.projections import OWNERS
 from pipelines.resources import EventStore
 
 
 @dg.asset(
     group_name="snapshots",
     kinds={"python", "postgres"},
-    owners=OWNERS,
+    owners=owners(),
+    metadata=about(SNAPSHOTS, "docs/howto/past.md"),
     deps=[order_events],
     partitions_def=days,
     # One run for any range of days: a day is read from the log once, however many days are asked for.
@@ -41,11 +44,14 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
         context.log.info(
             f"{done.rows} snapshots written, {done.refreshed.orders} orders with late events folded again"
         )
+        lag = lag_of(connection, done.watermark)
         for key in keys:
+            rows = done.days.get(date.fromisoformat(key), 0)
             context.add_asset_metadata(
                 {
-                    "dagster/partition_row_count": done.days.get(date.fromisoformat(key), 0),
-                    "dagster/table_name": table_name(connection, "order_snapshots"),
+                    **numbers(rows=rows, seconds=done.seconds, lag=lag),
+                    "dagster/partition_row_count": rows,
+                    "dagster/table_name": table_name(connection, SNAPSHOTS),
                     "refolded": done.refreshed.orders,
                     "watermark": str(done.watermark),
                 },
@@ -66,8 +72,9 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
         name=derived.name,
         description=derived.description,
         group_name="metrics",
-        kinds={"python", "postgres"},
-        owners=OWNERS,
+        kinds={"sql", "postgres"},
+        owners=owners(),
+        metadata=about(derived.name, "docs/reference/tables.md", "docs/extending.md"),
         deps=[LIVE[derived.source.name]],
         freshness_policy=by_schedule(derived.schedule),
         pool="metrics",
@@ -80,7 +87,9 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
             context.log.info(f"{done.written} rows written, {done.gone} gone")
             return dg.MaterializeResult(
                 metadata={
-                    "written": done.written,
+                    **numbers(
+                        rows=done.written, seconds=done.seconds, lag=lag_of(connection, done.watermark)
+                    ),
                     "gone": done.gone,
                     "watermark": str(done.watermark),
                     **table(connection, derived.name),

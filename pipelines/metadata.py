@@ -7,14 +7,34 @@ from typing import Any
 import dagster as dg
 
 from eventstore.engine.prover import Proven
+from eventstore.engine.standing import Lag
 from eventstore.ingestion.chunks import FileIngested
 from eventstore.ingestion.files import NotRead, printable
 from eventstore.ingestion.landing import Waiting
 from eventstore.log.connection import Connection
 from eventstore.log.counting import count_rows
+from pipelines import catalogue
 
 #: Longer tables hold up the page of a run.
 ROWS = 1000
+
+
+def numbers(
+    *, seconds: float, events: int | None = None, rows: int | None = None, lag: Lag | None = None
+) -> dict[str, Any]:
+    """What runs of every asset report under the same names, for Dagster to plot.
+
+    ``events`` that the run took in, ``rows`` that it wrote, the ``seconds`` that it took; and after it
+    ``lag_events`` that still wait, the oldest of them for ``lag_seconds``.
+    """
+    found: dict[str, Any] = {"seconds": round(seconds, 3)}
+    if events is not None:
+        found |= {"events": events, "events_per_second": per_second(events, seconds)}
+    if rows is not None:
+        found["rows"] = rows
+    if lag is not None:
+        found |= {"lag_events": lag.events, "lag_seconds": round(lag.seconds, 1)}
+    return found
 
 
 def per_second(events: int, seconds: float) -> float:
@@ -103,7 +123,7 @@ def table_name(connection: Connection, name: str) -> str:
 
 
 def table(connection: Connection, name: str) -> dict[str, Any]:
-    """Where a table is, about how many rows it has and what its columns are."""
+    """Where a table is, about how many rows it has, what its columns are, and of what they are made."""
     counted = count_rows(connection, name)
     columns = connection.execute(
         "SELECT attname, format_type(atttypid, atttypmod), attnotnull, col_description(attrelid, attnum) "
@@ -124,7 +144,9 @@ def table(connection: Connection, name: str) -> dict[str, Any]:
                 )
                 for column, type_name, required, description in columns
             ]
+            + catalogue.fields_of_events(name)
         ),
+        **catalogue.made_of(name),
     }
 
 

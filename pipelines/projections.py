@@ -14,12 +14,12 @@ from eventstore.engine.replay import replay_bucket
 from eventstore.engine.standing import has_news, standing
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
+from pipelines.catalogue import about, owners
 from pipelines.freshness import FRESHNESS, PROOF_OF_LIFE, is_due
-from pipelines.metadata import per_second, table, table_name
+from pipelines.metadata import numbers, table, table_name
 from pipelines.partitions import buckets
 from pipelines.resources import EventStore
 
-OWNERS = ["team:orders"]
 _HOUR = 3600
 
 
@@ -36,6 +36,11 @@ def group(projection: Projection[Any]) -> str:
 def _pool(projection: Projection[Any]) -> str:
     """One run at a time writes the live table."""
     return "refresh" if projection is DOMAIN.states else f"refresh_{projection.name}"
+
+
+def _page(projection: Projection[Any]) -> str:
+    """Which page of the docs tells of the table."""
+    return "docs/howto/past.md" if projection is DOMAIN.history else "docs/concepts.md"
 
 
 class PromotionConfig(dg.Config):
@@ -60,7 +65,8 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
         "makes the candidates the live tables.",
         group_name=group(projection),
         kinds={"python", "postgres"},
-        owners=OWNERS,
+        owners=owners(),
+        metadata=about(projection.candidate, "docs/howto/rules.md"),
         deps=[log],
         partitions_def=buckets,
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=4),
@@ -75,11 +81,9 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
                 context.log.info(f"bucket {key}: {done.events} events folded into {done.rows} rows")
                 context.add_asset_metadata(
                     {
-                        "events": done.events,
-                        "rows": done.rows,
+                        **numbers(events=done.events, rows=done.rows, seconds=done.seconds),
                         "quarantined": done.quarantined,
                         "watermark": str(done.watermark),
-                        "events_per_second": per_second(done.events, done.seconds),
                         "dagster/partition_row_count": done.rows,
                         "dagster/table_name": table_name(connection, projection.candidate_bucket(bucket)),
                     },
@@ -100,7 +104,8 @@ def live_asset(
         "then folds the events since the watermark.",
         group_name=group(projection),
         kinds={"python", "postgres"},
-        owners=OWNERS,
+        owners=owners(),
+        metadata=about(projection.name, _page(projection), "docs/howto/rules.md"),
         deps=[log, dg.AssetDep(replay, partition_mapping=dg.AllPartitionMapping())],
         code_version=projection.fold_version,
         freshness_policy=FRESHNESS,
@@ -119,13 +124,9 @@ def live_asset(
             rules = found.fold_version if found else projection.fold_version
             return dg.MaterializeResult(
                 metadata={
-                    "events": done.events,
-                    "rows": done.rows,
+                    **numbers(events=done.events, rows=done.rows, seconds=done.seconds, lag=done.lag),
                     "refolded": done.refolded,
                     "watermark": str(done.watermark),
-                    "lag_events": done.lag.events,
-                    "lag_seconds": done.lag.seconds,
-                    "events_per_second": per_second(done.events, done.seconds),
                     "fold_version": rules,
                     "promoted": projection.name in promoted,
                     **_difference(promoted.get(projection.name)),

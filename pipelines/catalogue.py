@@ -1,0 +1,88 @@
+"""What the page of an asset shows before anything has run: its columns, what they are made of, docs."""
+
+import json
+from functools import cache
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from eventstore.server import settings
+
+#: Made by `make docs` from the comments in the database, which are the truth.
+_FILE = Path(__file__).with_name("catalogue.json")
+_DOCUMENTATION = "Documentation"
+
+
+@cache
+def _tables() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(_FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def about(table: str, *pages: str) -> dict[str, Any]:
+    """The metadata of the asset whose table this is, with links to pages of ``docs``.
+
+    A table that `make docs` has not seen yet shows its columns after its first run.
+    """
+    known = _tables().get(table, {"columns": [], "made_of": {}})
+    links = {_label(number): link(page) for number, page in enumerate(pages)}
+    if not known["columns"]:
+        return links
+    return {
+        **links,
+        "dagster/table_name": f"public.{table}",
+        "dagster/column_schema": dg.TableSchema([_column(each) for each in known["columns"]]),
+        **made_of(table),
+    }
+
+
+def made_of(table: str) -> dict[str, dg.TableColumnLineage]:
+    """From which columns, and fields of events, the columns of a table are computed."""
+    known = _tables().get(table, {"made_of": {}})["made_of"]
+    if not known:
+        return {}
+    return {
+        "dagster/column_lineage": dg.TableColumnLineage(
+            deps_by_column={
+                column: [dg.TableColumnDep(dg.AssetKey(asset), name) for asset, name in of]
+                for column, of in known.items()
+            }
+        )
+    }
+
+
+def fields_of_events(table: str) -> list[dg.TableColumn]:
+    """What the page of a table shows besides its columns: of the log, the fields that event_data has."""
+    known = _tables().get(table, {"columns": []})["columns"]
+    return [_column(column) for column in known if "." in column["name"]]
+
+
+def _column(known: dict[str, Any]) -> dg.TableColumn:
+    return dg.TableColumn(
+        known["name"],
+        type=known["type"],
+        description=known["description"],
+        constraints=dg.TableColumnConstraints(nullable=not known["required"]),
+    )
+
+
+def owners() -> list[str]:
+    """Who answers for the tables, as eventstore.toml says."""
+    return settings.machine().each_owner()
+
+
+def link(page: str) -> dg.MetadataValue[Any]:
+    """Where the page of the docs is: a URL where the package names one, else its place in the repository."""
+    said = dict(
+        str(each).split(", ", 1)
+        for each in metadata("eventstore").get_all("Project-URL") or ()
+        if ", " in each
+    )
+    base = said.get(_DOCUMENTATION)
+    return dg.MetadataValue.url(f"{base.rstrip('/')}/{page}") if base else dg.MetadataValue.path(page)
+
+
+def _label(number: int) -> str:
+    return "docs" if number == 0 else f"docs_{number + 1}"
