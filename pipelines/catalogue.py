@@ -1,6 +1,7 @@
 """What the page of an asset shows before anything has run: its columns, what they are made of, docs."""
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import metadata
 from pathlib import Path
@@ -13,6 +14,7 @@ from eventstore.server import settings
 #: Made by `make docs` from the comments in the database, which are the truth.
 _FILE = Path(__file__).with_name("catalogue.json")
 _DOCUMENTATION = "Documentation"
+_LINKS = ("docs", "see_also")
 
 
 @cache
@@ -27,13 +29,19 @@ def about(table: str, *pages: str) -> dict[str, Any]:
     A table that `make docs` has not seen yet shows its columns after its first run.
     """
     known = _tables().get(table, {"columns": [], "made_of": {}})
-    links = {_label(number): link(page) for number, page in enumerate(pages)}
+    links = {label: link(page) for label, page in zip(_LINKS, pages, strict=False)}
     if not known["columns"]:
         return links
     return {
         **links,
         "dagster/table_name": f"public.{table}",
-        "dagster/column_schema": dg.TableSchema([_column(each) for each in known["columns"]]),
+        "dagster/column_schema": schema(
+            table,
+            [
+                (each["name"], each["type"], each["required"], each["description"])
+                for each in known["columns"]
+            ],
+        ),
         **made_of(table),
     }
 
@@ -53,19 +61,40 @@ def made_of(table: str) -> dict[str, dg.TableColumnLineage]:
     }
 
 
-def fields_of_events(table: str) -> list[dg.TableColumn]:
+def schema(table: str, columns: Iterable[tuple[str, str, bool, str | None]]) -> dg.TableSchema:
+    """Columns by name, type, whether they are required, and comment; each with what it is made of."""
+    origins = _tables().get(table, {"made_of": {}})["made_of"]
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                name,
+                type=kind,
+                description=_with_origins(comment or "", origins.get(name, [])),
+                constraints=dg.TableColumnConstraints(nullable=not required),
+            )
+            for name, kind, required, comment in columns
+        ]
+    )
+
+
+def fields_of_events(table: str) -> list[tuple[str, str, bool, str]]:
     """What the page of a table shows besides its columns: of the log, the fields that event_data has."""
     known = _tables().get(table, {"columns": []})["columns"]
-    return [_column(column) for column in known if "." in column["name"]]
+    return [
+        (each["name"], each["type"], each["required"], each["description"])
+        for each in known
+        if "." in each["name"]
+    ]
 
 
-def _column(known: dict[str, Any]) -> dg.TableColumn:
-    return dg.TableColumn(
-        known["name"],
-        type=known["type"],
-        description=known["description"],
-        constraints=dg.TableColumnConstraints(nullable=not known["required"]),
-    )
+def _with_origins(comment: str, origins: list[tuple[str, str]]) -> str:
+    """The free web pages draw no lineage of columns: the words have to say it."""
+    said = ", ".join(f"`{_origin(asset, column)}`" for asset, column in origins)
+    return f"{comment}  \nfrom {said}" if said else comment
+
+
+def _origin(asset: str, column: str) -> str:
+    return column if "." in column else f"{asset}.{column}"
 
 
 def owners() -> list[str]:
@@ -82,7 +111,3 @@ def link(page: str) -> dg.MetadataValue[Any]:
     )
     base = said.get(_DOCUMENTATION)
     return dg.MetadataValue.url(f"{base.rstrip('/')}/{page}") if base else dg.MetadataValue.path(page)
-
-
-def _label(number: int) -> str:
-    return "docs" if number == 0 else f"docs_{number + 1}"

@@ -34,7 +34,9 @@ from pipelines.resources import EventStore
 def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> None:
     """The state of each order at the end of each business day (UTC) on which it changed.
 
-    Late events that reach into days that were built are folded into them by every run.
+    Each night builds the day before; soon after the first start the week up to the newest event is built.
+    Events that arrive late are taken into the days that they belong to by every run. Other days: select them
+    under *Materialize*, or `build_snapshots` in Python.
     """
     keys = sorted(context.partition_keys)
     with store.connect() as connection:

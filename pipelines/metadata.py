@@ -134,17 +134,8 @@ def table(connection: Connection, name: str) -> dict[str, Any]:
         "dagster/table_name": table_name(connection, name),
         "dagster/row_count": counted.rows,
         **({} if counted.exact else {"row_count_is": "an estimate, as of any large table"}),
-        "dagster/column_schema": dg.TableSchema(
-            [
-                dg.TableColumn(
-                    column,
-                    type=type_name,
-                    description=description,
-                    constraints=dg.TableColumnConstraints(nullable=not required),
-                )
-                for column, type_name, required, description in columns
-            ]
-            + catalogue.fields_of_events(name)
+        "dagster/column_schema": catalogue.schema(
+            name, [*columns.fetchall(), *catalogue.fields_of_events(name)]
         ),
         **catalogue.made_of(name),
     }

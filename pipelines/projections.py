@@ -59,10 +59,11 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
 
     @dg.asset(
         name=f"{projection.name}_replay",
-        description=f"`{projection.name}` folded again from the first event, bucket by bucket, in a "
-        "candidate table beside the live one.\n\nReaders notice nothing. To replay everything, materialize "
-        "all of this group: when the last bucket of all that fold by the same rules stands, the next run "
-        "makes the candidates the live tables.",
+        description=f"`{projection.name}` computed again from the first event, in 16 parts (the buckets of "
+        "the log), in a candidate table beside the live one. It is made for a change of rules, or to prove "
+        "the live table right, never by the clock.\n\nReaders notice nothing until the last part is there: "
+        "then the next run of the live table compares both and takes the difference over. Launch it by the "
+        "job `replay`; on this page *Materialize* wants all partitions selected.",
         group_name=group(projection),
         kinds={"python", "postgres"},
         owners=owners(),
@@ -100,8 +101,9 @@ def live_asset(
 
     @dg.asset(
         name=projection.name,
-        description=f"{projection.description}\n\nA run promotes a finished replay, if there is one, "
-        "then folds the events since the watermark.",
+        description=f"{projection.description}\n\nA run takes in the events since the last one. Where a "
+        f"replay (`{projection.name}_replay`) is complete, it first takes over what differs there, in one "
+        "transaction.",
         group_name=group(projection),
         kinds={"python", "postgres"},
         owners=owners(),

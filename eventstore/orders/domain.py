@@ -23,7 +23,8 @@ def _new_order(order_id: UUID) -> OrderState:
 
 ORDERS = Projection(
     name="orders",
-    description="The current state of each order: the fold of its events by (created_at, version).",
+    description="The current state of each order, a row an order, computed from its events in the order in which "
+    "they happened.",
     initial=_new_order,
     foldings=ORDER_RULES,
     events=EVENTS,
@@ -32,7 +33,8 @@ ORDERS = Projection(
 HISTORY = replace(
     ORDERS,
     name="order_history",
-    description="Every state that an order was in: when it was so, and from when to when we knew it so.",
+    description="Every state that an order was in: when it was so, and from when to when we knew it so. "
+    "`orders_as_of(at, known)` asks it.",
     layout=ROW_PER_SPAN,
 )
 CUSTOMERS = Derived(
