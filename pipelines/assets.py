@@ -36,7 +36,8 @@ def order_events(
 ) -> dg.MaterializeResult[None]:
     """The log: every change to an order, as an event that never changes. All other tables are made from it.
 
-    A run appends the files that wait in the landing folder; Python and SQL append without a run. Lines that cannot be appended go to the table `rejects` with their reason; events that are in the log
+    A run appends the files that wait in the landing folder; Python and SQL append without a run.
+    Lines that cannot be appended go to the table `rejects` with their reason; events that are in the log
     already are counted as duplicates, so that the same file twice does no harm. A file that cannot be read is
     tried again after growing pauses, after the others; it fails no run.
     """

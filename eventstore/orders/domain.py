@@ -23,8 +23,8 @@ def _new_order(order_id: UUID) -> OrderState:
 
 ORDERS = Projection(
     name="orders",
-    description="The current state of each order, a row an order, computed from its events in the order in which "
-    "they happened.",
+    description="The current state of each order, a row an order: what its events amount to, in the order in "
+    "which they happened.",
     initial=_new_order,
     foldings=ORDER_RULES,
     events=EVENTS,
