@@ -37,10 +37,7 @@ def about(table: str, *pages: str) -> dict[str, Any]:
         "dagster/table_name": f"public.{table}",
         "dagster/column_schema": schema(
             table,
-            [
-                (each["name"], each["type"], each["required"], each["description"])
-                for each in known["columns"]
-            ],
+            map(_told, known["columns"]),
         ),
         **made_of(table),
     }
@@ -80,11 +77,11 @@ def schema(table: str, columns: Iterable[tuple[str, str, bool, str | None]]) -> 
 def fields_of_events(table: str) -> list[tuple[str, str, bool, str]]:
     """What the page of a table shows besides its columns: of the log, the fields that event_data has."""
     known = _tables().get(table, {"columns": []})["columns"]
-    return [
-        (each["name"], each["type"], each["required"], each["description"])
-        for each in known
-        if "." in each["name"]
-    ]
+    return [_told(each) for each in known if "." in each["name"]]
+
+
+def _told(column: dict[str, Any]) -> tuple[str, str, bool, str]:
+    return column["name"], column["type"], column["required"], column["description"]
 
 
 def _with_origins(comment: str, origins: list[tuple[str, str]]) -> str:

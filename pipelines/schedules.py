@@ -102,7 +102,7 @@ def rules_every_minute(store: EventStore) -> dg.RunRequest | dg.SkipReason:
 @dg.schedule(
     name="snapshots_every_night",
     job=jobs.snapshot_day,
-    cron_schedule="*/5 * * * *",
+    cron_schedule="* * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Builds the snapshots of yesterday at one in the morning (UTC), of a week soon after the "
     "first start, and of nights that were missed; late events are folded into the days before.",
