@@ -13,6 +13,7 @@ from eventstore.server import settings
 
 #: Made by `make docs` from the comments in the database, which are the truth.
 _FILE = Path(__file__).with_name("catalogue.json")
+ROOT = Path(__file__).parents[1]
 _DOCUMENTATION = "Documentation"
 _LINKS = ("docs", "see_also")
 

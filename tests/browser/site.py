@@ -90,34 +90,57 @@ class Site:
         part.write_text("".join(f"{line}\n" for line in lines))
         part.rename(self.home / "landing" / name)
 
+    def runs(self, job: str) -> list[str]:
+        """The ids of its runs, the newest first."""
+        asked = (
+            "query ($job: String!) { runsOrError(filter: {pipelineName: $job}, limit: 20) "
+            "{ ... on Runs { results { runId } } } }"
+        )
+        return [run["runId"] for run in self.ask(asked, job=job)["runsOrError"]["results"]]
+
     def launch(self, job: str) -> str:
-        """Launch a job by the button on its page; returns the id of the run, whose page is then shown."""
+        """Launch a job as its page offers it; returns the id of the run, whose page is shown then."""
+        before = set(self.runs(job))
         page = self.open(f"/locations/{LOCATION}/jobs/{job}")
-        assets = page.get_by_role("button", name=re.compile("^Materialize"))
+        of_assets = page.get_by_role("button", name=re.compile("^Materialize all"))
         launchpad = page.get_by_role("tab", name="Launchpad")
-        assets.or_(launchpad).first.wait_for()
-        if assets.count():
-            enabled(assets.first).click()
-            page.get_by_text("View").first.click()
-        else:
-            page.goto(f"{self.url}/locations/{LOCATION}/jobs/{job}/playground")
-            enabled(page.get_by_role("button", name="Launch Run")).click()
-        page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
-        return page.url.partition("/runs/")[2][:36]
+        of_assets.or_(launchpad).first.wait_for()
+        if not of_assets.count():
+            launchpad.click()
+            of_assets = page.get_by_role("button", name="Launch Run")
+        pressed(of_assets.first)
+        run: str = until(lambda: next((each for each in self.runs(job) if each not in before), None))
+        self.open(f"/runs/{run}")
+        page.get_by_text(run[:8]).first.wait_for()
+        return run
+
+    def backfill(self) -> str:
+        """The id of the newest backfill."""
+        found = self.ask(
+            "{ partitionBackfillsOrError(limit: 1) { ... on PartitionBackfills { results { id } } } }"
+        )
+        return str(found["partitionBackfillsOrError"]["results"][0]["id"])
+
+    def backfill_status(self, backfill: str) -> str:
+        asked = (
+            "query ($id: String!) { partitionBackfillOrError(backfillId: $id) "
+            "{ ... on PartitionBackfill { status } } }"
+        )
+        return str(self.ask(asked, id=backfill)["partitionBackfillOrError"]["status"])
 
     def ended(self, run: str) -> str:
         """Its status once it has ended."""
-        return until(lambda: (status := self.run_status(run)) in _ENDED and status)
+        return str(until(lambda: (status := self.run_status(run)) in _ENDED and status))
 
 
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
-def enabled(button: Locator) -> Locator:
-    """A button that can be pressed."""
+def pressed(button: Locator) -> None:
+    """Press a button, which is there and not disabled by then."""
     button.wait_for()
-    assert button.is_enabled(), f"{button} is disabled"
-    return button
+    until(button.is_enabled, 30)
+    button.click()
 
 
 def until(found: Callable[[], Any], seconds: float = LONGEST_S) -> Any:

@@ -1,0 +1,189 @@
+"""What a person sees and clicks, from an empty store to a promoted replay. The tests follow one another."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from pipelines.definitions import build_defs
+from tests.browser.site import Site, pressed, until
+
+pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("browser")]
+
+SPECS = {spec.key.to_user_string(): spec for spec in build_defs().resolve_all_asset_specs()}
+#: What nothing does by itself while there is neither a file nor a replay.
+WAITING = ("order_events", "orders_replay", "order_history_replay", "order_snapshots")
+Database = psycopg.Connection[Any]
+
+
+def line(kind: str, order: UUID, **data: Any) -> str:
+    if kind == "OrderCreated":
+        data = {"customer_id": str(uuid4()), "amount": "10.00", "currency": "EUR"}
+    at = datetime.now(UTC) - timedelta(days=2) + timedelta(seconds=len(data))
+    event = {"specversion": "1.0", "id": str(uuid4()), "source": "/shop", "type": kind, "subject": str(order)}
+    return json.dumps(event | {"time": at.isoformat(), "data": data})
+
+
+def shows_what_it_is(site: Site, name: str) -> None:
+    """Columns with types and words, the table, owners, kinds, links into the docs."""
+    site.asset(name)
+    text = site.text(until="Filter columns")
+    metadata = SPECS[name].metadata
+    for column in metadata["dagster/column_schema"].columns:
+        assert column.name in text, (name, column.name)
+        assert column.type in text, (name, column.name)
+        words = re.split(r"[`\n]", column.description)[0].strip()
+        assert words, (name, column.name)
+        assert words in text, (name, column.name)
+    assert metadata["dagster/table_name"].partition("public.")[2] in text, name
+    for owner in SPECS[name].owners:
+        assert owner.removeprefix("team:") in text, name
+    for kind in SPECS[name].kinds:
+        assert kind in text.lower(), name
+    assert "docs/" in text, name
+    assert (SPECS[name].description or "").split("\n")[0].replace("`", "")[:60] in text, name
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_each_asset_says_what_it_is_before_anything_has_run(site: Site, name: str) -> None:
+    shows_what_it_is(site, name)
+    if name in WAITING:
+        assert "Never materialized" in site.text()
+    for tab in ("checks", "lineage"):
+        site.asset(name, tab)
+        assert not site.banners()
+
+
+def test_the_lineage_shows_every_asset(site: Site) -> None:
+    page = site.open("/asset-groups")
+    page.get_by_text("Materialize all").wait_for()
+    page.keyboard.press("Alt+e")
+    page.wait_for_url("**expanded=**")
+    for name in SPECS:
+        page.get_by_text(name, exact=True).first.wait_for(state="attached")
+
+
+def test_a_file_with_bad_lines_becomes_a_run_that_says_so_and_a_check_that_warns(
+    site: Site, database: Database
+) -> None:
+    order = uuid4()
+    good = [line("OrderCreated", order), line("OrderShipped", order, carrier="DHL")]
+    site.drop("first.ndjson", *good, "not json", line("OrderTeleported", uuid4()))
+    run = until(lambda: site.runs("ingest_and_refresh"))[0]
+    assert site.ended(run) == "SUCCESS"
+    assert database.execute("SELECT status FROM orders").fetchall() == [("Shipped",)]
+    site.open(f"/runs/{run}")
+    assert "2 rejected" in site.text(until="lines could not be appended")
+    site.asset("order_events", "checks")
+    site.page.get_by_text("rejects", exact=True).first.click()
+    assert "eventstore rejects retry" in site.text(until="2 lines wait")
+
+
+@pytest.mark.parametrize("name", sorted({*SPECS} - {"orders_replay", "order_history_replay"}))
+def test_each_asset_shows_rows_and_numbers_soon_after_the_first_events(site: Site, name: str) -> None:
+    asked = (
+        "query ($key: AssetKeyInput!) { assetOrError(assetKey: $key) "
+        "{ ... on Asset { assetMaterializations(limit: 1) { runId } } } }"
+    )
+    until(
+        lambda: site.ask(asked, key={"path": [name]})["assetOrError"].get("assetMaterializations"),
+        seconds=700,  # the metrics come every ten minutes
+    )
+    shows_what_it_is(site, name)
+    text = site.text()
+    assert "Never materialized" not in text
+    assert "seconds" in text, name
+
+
+def test_the_first_snapshots_come_by_themselves(site: Site, database: Database) -> None:
+    rows = database.execute("SELECT count(*) FROM order_snapshots").fetchone()
+    assert rows == (1,)
+    assert "Never materialized" not in site.asset("order_snapshots").locator("body").inner_text()
+
+
+def test_the_job_replay_replays_every_bucket_and_promotes(site: Site, database: Database) -> None:
+    database.execute("UPDATE orders SET status = 'Wrong'")
+    run = site.launch("replay")
+    assert site.ended(run) == "SUCCESS"
+    site.page.get_by_text("Launched: 16 buckets of orders and order_history").first.wait_for()
+    backfill = site.backfill()
+    site.open(f"/runs/b/{backfill}")
+    site.page.get_by_text("Replay of orders and order_history").first.wait_for()
+    assert until(lambda: finished(site, backfill)) == "COMPLETED_SUCCESS"
+    assert database.execute("SELECT status FROM orders").fetchall() == [("Shipped",)]
+    site.asset("orders_replay")
+    assert "Never materialized" not in site.text()
+
+
+def test_a_backfill_from_the_page_of_the_group_ends_in_the_promotion(site: Site, database: Database) -> None:
+    database.execute("UPDATE orders SET status = 'Wrong'")
+    page = site.open("/locations/pipelines.definitions/asset-groups/orders/lineage")
+    pressed(page.get_by_role("button", name=re.compile("^Materialize all")))
+    page.get_by_text("0 partitions").wait_for()  # the trap: nothing is selected
+    page.get_by_text("All", exact=True).first.click()
+    page.get_by_text("16 partitions").first.wait_for()
+    before = site.backfill()
+    pressed(page.get_by_role("button", name="Launch backfill"))
+    backfill = until(lambda: (now := site.backfill()) != before and now)
+    assert until(lambda: finished(site, backfill)) == "COMPLETED_SUCCESS"
+    site.open(f"/runs/b/{backfill}")
+    site.page.get_by_text("orders_replay").first.wait_for()
+    assert database.execute("SELECT status FROM orders").fetchall() == [("Shipped",)]
+
+
+def finished(site: Site, backfill: str) -> str | None:
+    status = site.backfill_status(backfill)
+    return status if status not in {"REQUESTED", "COMPLETING", "CANCELING"} else None
+
+
+def test_a_check_that_fails_says_what_to_do_and_a_promotion_by_hand_mends_it(
+    site: Site, database: Database
+) -> None:
+    database.execute("UPDATE projections SET promotion = 'manual', fold_version = 'older'")
+    assert site.ended(site.launch("refresh_orders")) == "SUCCESS"
+    site.asset("orders", "checks")
+    site.page.get_by_text("fold_version", exact=True).first.click()
+    assert "replay" in site.text(until="Failed")
+    assert site.ended(site.launch("replay")) == "SUCCESS"
+    assert until(lambda: finished(site, site.backfill())) == "COMPLETED_SUCCESS"
+    assert versions(database) == {"older"}
+    site.asset("orders_replay", "checks")
+    site.page.get_by_text("preview", exact=True).first.click()
+    site.page.get_by_text("rules older -> ").first.wait_for()
+    assert site.ended(site.launch("promote_orders")) == "SUCCESS"
+    assert versions(database) == {str(SPECS["orders"].code_version)}
+
+
+def versions(database: Database) -> set[str]:
+    names = ["orders", "order_history"]
+    found = database.execute("SELECT fold_version FROM projections WHERE name = ANY(%s)", (names,))
+    return {version for (version,) in found}
+
+
+def test_a_replay_that_was_cancelled_is_executed_again(site: Site, database: Database) -> None:
+    with psycopg.connect(database.info.dsn) as blocker:
+        blocker.execute("LOCK TABLE replay_buckets IN EXCLUSIVE MODE")
+        page = site.open("/assets/orders_replay?view=partitions")
+        pressed(page.get_by_role("button", name=re.compile("^Materialize")).first)
+        page.get_by_text("All", exact=True).first.click()
+        before = site.runs("__ASSET_JOB")
+        pressed(page.get_by_role("button", name="Launch backfill"))
+        run = until(lambda: next((run for run in site.runs("__ASSET_JOB") if run not in before), None))
+        until(lambda: site.run_status(run) == "STARTED")
+        page = site.open(f"/runs/{run}")
+        pressed(page.get_by_role("button", name="Terminate"))
+        pressed(page.get_by_role("button", name=re.compile("Terminate 1 run|Terminate run")).last)
+        until(lambda: site.run_status(run) in {"CANCELING", "CANCELED"})
+        blocker.rollback()
+    assert site.ended(run) == "CANCELED"
+    site.open(f"/runs/{run}")
+    before = site.runs("__ASSET_JOB")
+    pressed(site.page.get_by_role("button", name=re.compile("^Re-execute")).first)
+    again = until(lambda: next((each for each in site.runs("__ASSET_JOB") if each not in before), None))
+    assert site.ended(again) == "SUCCESS"
+    site.open(f"/runs/{again}")
+    site.page.get_by_text("events folded into").first.wait_for()
