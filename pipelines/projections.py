@@ -222,7 +222,7 @@ def promote_job(
         f"promote_{projection.name}",
         selection=selection,
         description=f"Make a complete replay the live {tables}, after reading the check `preview` of "
-        f"`{projection.name}_replay`, and run every check. One that was interrupted goes on where it stopped.",
+        f"`{projection.name}_replay`, and run every check. One that was interrupted goes on from there.",
         config=dg.RunConfig(ops={projection.name: config}),
         tags=tags(_HOUR),
         executor_def=dg.in_process_executor,
