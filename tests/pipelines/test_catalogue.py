@@ -1,4 +1,4 @@
-"""What the page of an asset shows before its first run: the comments of the database, and what is made of what."""
+"""What the page of an asset shows before its first run: the comments of the database, and origins."""
 
 from typing import Any
 
@@ -6,17 +6,21 @@ import dagster as dg
 import psycopg
 import pytest
 
+from eventstore.server import settings
+from eventstore.server.errors import ServerError
 from pipelines import catalogue, metadata
 from pipelines.definitions import build_defs
 
 _WITHOUT_COMMENT = """
     SELECT c.relname || coalesce('.' || a.attname, '')
       FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm')
+       AND NOT c.relispartition
        AND a.attname IS NOT NULL AND col_description(c.oid, a.attnum) IS NULL
     UNION ALL
     SELECT c.relname FROM pg_class c
-     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm')
+       AND NOT c.relispartition
        AND obj_description(c.oid, 'pg_class') IS NULL
      ORDER BY 1"""
 _COLUMNS = """
@@ -133,5 +137,8 @@ def test_a_table_that_the_catalogue_does_not_know_yet_has_links_only() -> None:
 def test_owners_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "eventstore.toml").write_text('owners = "team:shop, ann@example.com"')
     monkeypatch.setenv("EVENTSTORE_HOME", str(tmp_path))
-    for spec in build_defs().resolve_all_asset_specs():
-        assert list(spec.owners) == ["team:shop", "ann@example.com"]
+    assert catalogue.owners() == ["team:shop", "ann@example.com"]
+    (tmp_path / "eventstore.toml").write_text('owners = "somebody"')
+    assert catalogue.owners()  # a file that says nonsense is complained of where it is read first
+    with pytest.raises(ServerError, match="somebody"):
+        settings.machine()
