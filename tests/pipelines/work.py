@@ -114,10 +114,16 @@ def scheduled(url: str, day: str) -> dict[str, Callable[[], object]]:
         return lambda: job.execute_in_process(partition_key=day if job.partitions_def else None)
 
     def tick(schedule: dg.ScheduleDefinition) -> Callable[[], object]:
-        context = dg.build_schedule_context(
-            resources={"store": store}, scheduled_execution_time=datetime.now(UTC)
-        )
-        return lambda: schedule.evaluate_tick(context)
+        def evaluate() -> None:
+            with dg.DagsterInstance.ephemeral() as instance:
+                context = dg.build_schedule_context(
+                    instance=instance,
+                    resources={"store": store},
+                    scheduled_execution_time=datetime.now(UTC),
+                )
+                schedule.evaluate_tick(context)
+
+        return evaluate
 
     def look(sensor: dg.SensorDefinition) -> Callable[[], object]:
         def evaluate() -> None:
