@@ -23,8 +23,7 @@ def _new_order(order_id: UUID) -> OrderState:
 
 ORDERS = Projection(
     name="orders",
-    description="The current state of each order, a row an order: what its events amount to, in the order in "
-    "which they happened.",
+    description="The current state of each order: what its events amount to, sorted by when they happened.",
     initial=_new_order,
     foldings=ORDER_RULES,
     events=EVENTS,
@@ -33,8 +32,7 @@ ORDERS = Projection(
 HISTORY = replace(
     ORDERS,
     name="order_history",
-    description="Every state that an order was in: when it was so, and from when to when we knew it so. "
-    "`orders_as_of(at, known)` asks it.",
+    description="Every state that an order was in: when it was so, and from when to when we knew it so.",
     layout=ROW_PER_SPAN,
 )
 CUSTOMERS = Derived(

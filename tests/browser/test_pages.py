@@ -31,7 +31,7 @@ def line(kind: str, order: UUID, **data: Any) -> str:
 def shows_what_it_is(site: Site, name: str) -> None:
     """Columns with types and words, the table, owners, kinds, links into the docs."""
     site.asset(name)
-    text = site.text(until="Filter columns")
+    text = site.text(until="Column name")
     metadata = SPECS[name].metadata
     for column in metadata["dagster/column_schema"].columns:
         assert column.name in text, (name, column.name)
@@ -83,6 +83,10 @@ def test_a_file_with_bad_lines_becomes_a_run_that_says_so_and_a_check_that_warns
     assert "eventstore rejects retry" in site.text(until="2 lines wait")
 
 
+def test_a_job_is_launched_from_its_page(site: Site) -> None:
+    assert site.ended(site.launch("refresh_metrics")) == "SUCCESS"
+
+
 @pytest.mark.parametrize("name", sorted({*SPECS} - {"orders_replay", "order_history_replay"}))
 def test_each_asset_shows_rows_and_numbers_soon_after_the_first_events(site: Site, name: str) -> None:
     asked = (
@@ -91,7 +95,7 @@ def test_each_asset_shows_rows_and_numbers_soon_after_the_first_events(site: Sit
     )
     until(
         lambda: site.ask(asked, key={"path": [name]})["assetOrError"].get("assetMaterializations"),
-        seconds=700,  # the metrics come every ten minutes
+        seconds=700,  # seals come every five minutes
     )
     shows_what_it_is(site, name)
     text = site.text()
