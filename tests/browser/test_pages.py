@@ -64,7 +64,7 @@ def test_the_lineage_shows_every_asset(site: Site) -> None:
     page.keyboard.press("Alt+e")
     page.wait_for_url("**expanded=**")
     for name in SPECS:
-        page.get_by_text(name, exact=True).first.wait_for(state="attached")
+        page.get_by_text(re.compile(f"^{name[:8]}")).first.wait_for(state="attached")  # long ones are cut
 
 
 def test_a_file_with_bad_lines_becomes_a_run_that_says_so_and_a_check_that_warns(
