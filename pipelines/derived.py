@@ -72,8 +72,8 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
 
     @dg.asset(
         name=derived.name,
-        description=f"{derived.description}\n\nMade from `{derived.source.name}`: a run computes what has changed "
-        "there since the last one.",
+        description=f"{derived.description}\n\nMade from `{derived.source.name}`: a run computes what has "
+        "changed there since the last one.",
         group_name="metrics",
         kinds={"sql", "postgres"},
         owners=owners(),

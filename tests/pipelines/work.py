@@ -109,21 +109,16 @@ def scheduled(url: str, day: str) -> dict[str, Callable[[], object]]:
     """
     store = EventStore(url=url)
     repository = build_defs({"store": store}).get_repository_def()
+    of_schedules = dg.DagsterInstance.local_temp()  # an ephemeral one is not handed on
 
     def run(job: dg.JobDefinition) -> Callable[[], object]:
         return lambda: job.execute_in_process(partition_key=day if job.partitions_def else None)
 
     def tick(schedule: dg.ScheduleDefinition) -> Callable[[], object]:
-        def evaluate() -> None:
-            with dg.DagsterInstance.ephemeral() as instance:
-                context = dg.build_schedule_context(
-                    instance=instance,
-                    resources={"store": store},
-                    scheduled_execution_time=datetime.now(UTC),
-                )
-                schedule.evaluate_tick(context)
-
-        return evaluate
+        context = dg.build_schedule_context(
+            instance=of_schedules, resources={"store": store}, scheduled_execution_time=datetime.now(UTC)
+        )
+        return lambda: schedule.evaluate_tick(context)
 
     def look(sensor: dg.SensorDefinition) -> Callable[[], object]:
         def evaluate() -> None:
