@@ -102,28 +102,30 @@ def leave_alone(url: str) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-def scheduled(url: str, day: str) -> dict[str, Callable[[], object]]:
+def scheduled(
+    url: str, day: str, instance: dg.DagsterInstance | None = None
+) -> dict[str, Callable[[], object]]:
     """Everything that runs by the clock, or is asked for every few seconds: by its name, what runs it.
 
     Each job as Dagster runs it, with its checks; ``day`` is the partition of those that have one a day.
+    Schedules ask ``instance``, which is not ephemeral: they hand it on by name.
     """
     store = EventStore(url=url)
     repository = build_defs({"store": store}).get_repository_def()
-    of_schedules = dg.DagsterInstance.local_temp()  # an ephemeral one is not handed on
 
     def run(job: dg.JobDefinition) -> Callable[[], object]:
         return lambda: job.execute_in_process(partition_key=day if job.partitions_def else None)
 
     def tick(schedule: dg.ScheduleDefinition) -> Callable[[], object]:
         context = dg.build_schedule_context(
-            instance=of_schedules, resources={"store": store}, scheduled_execution_time=datetime.now(UTC)
+            instance=instance, resources={"store": store}, scheduled_execution_time=datetime.now(UTC)
         )
         return lambda: schedule.evaluate_tick(context)
 
     def look(sensor: dg.SensorDefinition) -> Callable[[], object]:
         def evaluate() -> None:
-            with dg.DagsterInstance.ephemeral() as instance:
-                sensor.evaluate_tick(dg.build_sensor_context(instance=instance, resources={"store": store}))
+            with dg.DagsterInstance.ephemeral() as asked:
+                sensor.evaluate_tick(dg.build_sensor_context(instance=asked, resources={"store": store}))
 
         return evaluate
 
