@@ -1,5 +1,6 @@
 """One ``make up`` for all tests here, in whose order things happen; skipped where there is no browser."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,15 @@ from tests.browser import site as sites
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sites.Site]:
+def site() -> Iterator[sites.Site]:
     if sites.chromium() is None:
         pytest.skip("needs Chromium: apt install chromium, or CHROMIUM=/usr/bin/google-chrome")
-    with sites.site(tmp_path_factory.mktemp("home")) as made:
+    # Not below pytest's folder: another pytest closes that to everybody else, be it the user of the embedded
+    # PostgreSQL.
+    with (
+        tempfile.TemporaryDirectory(prefix="eventstore-browser-", ignore_cleanup_errors=True) as home,
+        sites.site(Path(home)) as made,
+    ):
         yield made
 
 
