@@ -8,7 +8,6 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 #: A table is refreshed this long after its last run, news or not.
@@ -36,13 +35,3 @@ def is_due(instance: dg.DagsterInstance, job: str) -> bool:
     """Whether no run of the job was asked for lately, however that ended: one that fails is not piled up."""
     since = datetime.now(UTC) - PROOF_OF_LIFE
     return not instance.get_run_ids(dg.RunsFilter(job_name=job, created_after=since), limit=1)
-
-
-def is_under_way(instance: dg.DagsterInstance, job: str) -> bool:
-    """Whether a run of the job waits or runs."""
-    return bool(
-        instance.get_run_ids(
-            dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]),
-            limit=1,
-        )
-    )

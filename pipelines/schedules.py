@@ -13,7 +13,6 @@ from eventstore.log.feed import BEGINNING, has_events_after
 from eventstore.log.holders import overdue_holders
 from eventstore.orders.domain import DOMAIN
 from pipelines import jobs
-from pipelines.freshness import is_due, is_under_way
 from pipelines.partitions import FIRST_DAY, range_of
 from pipelines.projections import schedule
 from pipelines.resources import EventStore
@@ -117,12 +116,11 @@ def snapshots_every_night(
             due = Days(last_settled(now), last_settled(now))  # somebody built it elsewhere: show it here, too
     if due is None:
         return dg.SkipReason("Every day that is over is built, or the log has no events yet.")
-    if is_under_way(context.instance, jobs.snapshot_day.name) or not is_due(
-        context.instance, jobs.snapshot_day.name
-    ):
-        return dg.SkipReason("A run that builds snapshots is under way, or was a moment ago.")
     first, last = (max(day, FIRST_DAY) for day in due)
-    return dg.RunRequest(tags=range_of(str(first), str(last)))
+    # The key: one run that fails, or takes long, is asked for again in an hour, not in a minute.
+    return dg.RunRequest(
+        run_key=f"{first} to {last}, {now:%Y-%m-%d %H}h", tags=range_of(str(first), str(last))
+    )
 
 
 def _was_built(instance: dg.DagsterInstance) -> bool:

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-import dagster as dg
 import psycopg
 import pytest
 
@@ -55,11 +54,10 @@ def costs(_factory: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         with (
             patch.dict("os.environ", {"EVENTSTORE_HOME": str(home)}),
             patch.object(counting, "COUNTED", 1_000),
-            dg.instance_for_test() as instance,
         ):
             url = _factory.make()
             make(url, events)
-            for name, run in scheduled(url, f"{YESTERDAY:%Y-%m-%d}", instance).items():
+            for name, run in scheduled(url, f"{YESTERDAY:%Y-%m-%d}").items():
                 catch_up(url)
                 append_news(url, YESTERDAY if name == BUILDS_A_DAY else BEFORE, NEWS)
                 if name in FOLLOWS_ORDERS:

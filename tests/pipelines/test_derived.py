@@ -147,8 +147,11 @@ def test_the_first_snapshots_come_by_themselves_and_their_run_is_not_asked_for_t
         assert job.execute_in_process(instance=instance, tags=asked.tags).success
         rows = connection.execute("SELECT day::text, status FROM order_snapshots ORDER BY day").fetchall()
         assert rows == [("2026-03-01", "Shipped"), ("2026-03-02", "Delivered")]
-        # The days since are due too, but not while a run was asked for a moment ago.
-        assert isinstance(night(database_url, instance), dg.SkipReason)
+        # Then the days since; asked for once more, it has the key by which Dagster makes one run of both.
+        since, again = night(database_url, instance), night(database_url, instance)
+        assert isinstance(since, dg.RunRequest)
+        assert isinstance(again, dg.RunRequest)
+        assert since.run_key == again.run_key != asked.run_key
 
 
 def test_snapshots_that_somebody_built_elsewhere_are_shown_on_the_page_too(

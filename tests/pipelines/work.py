@@ -102,13 +102,10 @@ def leave_alone(url: str) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-def scheduled(
-    url: str, day: str, instance: dg.DagsterInstance | None = None
-) -> dict[str, Callable[[], object]]:
+def scheduled(url: str, day: str) -> dict[str, Callable[[], object]]:
     """Everything that runs by the clock, or is asked for every few seconds: by its name, what runs it.
 
     Each job as Dagster runs it, with its checks; ``day`` is the partition of those that have one a day.
-    Schedules ask ``instance``, which is not ephemeral: they hand it on by name.
     """
     store = EventStore(url=url)
     repository = build_defs({"store": store}).get_repository_def()
@@ -118,14 +115,14 @@ def scheduled(
 
     def tick(schedule: dg.ScheduleDefinition) -> Callable[[], object]:
         context = dg.build_schedule_context(
-            instance=instance, resources={"store": store}, scheduled_execution_time=datetime.now(UTC)
+            resources={"store": store}, scheduled_execution_time=datetime.now(UTC)
         )
         return lambda: schedule.evaluate_tick(context)
 
     def look(sensor: dg.SensorDefinition) -> Callable[[], object]:
         def evaluate() -> None:
-            with dg.DagsterInstance.ephemeral() as asked:
-                sensor.evaluate_tick(dg.build_sensor_context(instance=asked, resources={"store": store}))
+            with dg.DagsterInstance.ephemeral() as instance:
+                sensor.evaluate_tick(dg.build_sensor_context(instance=instance, resources={"store": store}))
 
         return evaluate
 
