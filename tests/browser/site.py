@@ -102,13 +102,13 @@ class Site:
         """Launch a job as its page offers it; returns the id of the run, whose page is shown then."""
         before = set(self.runs(job))
         page = self.open(f"/locations/{LOCATION}/jobs/{job}")
-        of_assets = page.get_by_role("button", name=re.compile("^Materialize all"))
+        of_assets = button(page, "Materialize all")
         launchpad = page.get_by_role("tab", name="Launchpad")
         of_assets.or_(launchpad).first.wait_for()
         if not of_assets.count():
             launchpad.click()
-            of_assets = page.get_by_role("button", name="Launch Run")
-        pressed(of_assets.first)
+            of_assets = button(page, "Launch Run")
+        press(of_assets)
         run: str = until(lambda: next((each for each in self.runs(job) if each not in before), None))
         self.open(f"/runs/{run}")
         page.get_by_text(run[:8]).first.wait_for()
@@ -136,11 +136,16 @@ class Site:
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
-def pressed(button: Locator) -> None:
+def button(page: Page, says: str | re.Pattern[str]) -> Locator:
+    """By what one reads on it: an icon has a name too."""
+    return page.get_by_role("button").filter(has_text=says)
+
+
+def press(found: Locator) -> None:
     """Press a button, which is there and not disabled by then."""
-    button.wait_for()
-    until(button.is_enabled, 30)
-    button.click()
+    found.first.wait_for()
+    until(found.first.is_enabled, 30)
+    found.first.click()
 
 
 def until(found: Callable[[], Any], seconds: float = LONGEST_S) -> Any:

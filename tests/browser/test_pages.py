@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from pipelines.definitions import build_defs
-from tests.browser.site import Site, pressed, until
+from tests.browser.site import Site, button, press, until
 
 pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("browser")]
 
@@ -126,12 +126,12 @@ def test_the_job_replay_replays_every_bucket_and_promotes(site: Site, database: 
 def test_a_backfill_from_the_page_of_the_group_ends_in_the_promotion(site: Site, database: Database) -> None:
     database.execute("UPDATE orders SET status = 'Wrong'")
     page = site.open("/locations/pipelines.definitions/asset-groups/orders/lineage")
-    pressed(page.get_by_role("button", name=re.compile("^Materialize all")))
+    press(button(page, "Materialize all"))
     page.get_by_text("0 partitions").wait_for()  # the trap: nothing is selected
     page.get_by_text("All", exact=True).first.click()
     page.get_by_text("16 partitions").first.wait_for()
     before = site.backfill()
-    pressed(page.get_by_role("button", name="Launch backfill"))
+    press(button(page, "Launch backfill"))
     backfill = until(lambda: (now := site.backfill()) != before and now)
     assert until(lambda: finished(site, backfill)) == "COMPLETED_SUCCESS"
     site.open(f"/runs/b/{backfill}")
@@ -172,21 +172,21 @@ def test_a_replay_that_was_cancelled_is_executed_again(site: Site, database: Dat
     with psycopg.connect(database.info.dsn) as blocker:
         blocker.execute("LOCK TABLE replay_buckets IN EXCLUSIVE MODE")
         page = site.open("/assets/orders_replay?view=partitions")
-        pressed(page.get_by_role("button", name=re.compile("^Materialize")).first)
+        press(button(page, "Materialize"))
         page.get_by_text("All", exact=True).first.click()
         before = site.runs("__ASSET_JOB")
-        pressed(page.get_by_role("button", name="Launch backfill"))
+        press(button(page, "Launch backfill"))
         run = until(lambda: next((run for run in site.runs("__ASSET_JOB") if run not in before), None))
         until(lambda: site.run_status(run) == "STARTED")
         page = site.open(f"/runs/{run}")
-        pressed(page.get_by_role("button", name="Terminate"))
-        pressed(page.get_by_role("button", name=re.compile("Terminate 1 run|Terminate run")).last)
+        press(button(page, "Terminate"))
+        press(button(page, re.compile("Terminate 1 run|Terminate run")))
         until(lambda: site.run_status(run) in {"CANCELING", "CANCELED"})
         blocker.rollback()
     assert site.ended(run) == "CANCELED"
     site.open(f"/runs/{run}")
     before = site.runs("__ASSET_JOB")
-    pressed(site.page.get_by_role("button", name=re.compile("^Re-execute")).first)
+    press(button(site.page, "Re-execute"))
     again = until(lambda: next((each for each in site.runs("__ASSET_JOB") if each not in before), None))
     assert site.ended(again) == "SUCCESS"
     site.open(f"/runs/{again}")

@@ -37,7 +37,7 @@ from eventstore import (
 from eventstore.server import embedded
 from pipelines.definitions import build_defs
 from pipelines.instance import prepare
-from tests.browser.site import LOCATION, Site, pressed, site, until
+from tests.browser.site import LOCATION, Site, button, press, site, until
 from tests.docs.snippets import ROOT
 
 _IMAGES = ROOT / "docs" / "images"
@@ -140,10 +140,10 @@ def _columns(dagster: Site, path: Path) -> None:
 def _replay(dagster: Site) -> None:
     """The way to a replay by the job, and by the page of the group with all partitions selected."""
     page = dagster.open(f"/locations/{LOCATION}/jobs/replay/playground")
-    page.get_by_role("button", name="Launch Run").wait_for()
+    button(page, "Launch Run").wait_for()
     _whole(page, _IMAGES / "replay-job.png")
     page = dagster.open(f"/locations/{LOCATION}/asset-groups/orders/lineage")
-    pressed(page.get_by_role("button", name=re.compile("^Materialize all")))
+    press(button(page, "Materialize all"))
     page.get_by_text("0 partitions").wait_for()
     page.get_by_text("All", exact=True).first.click()
     page.get_by_text("16 partitions").first.wait_for()
