@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, sync_playwright
 
@@ -89,6 +90,12 @@ class Site:
         part = self.home / f"{name}.part"
         part.write_text("".join(f"{line}\n" for line in lines))
         part.rename(self.home / "landing" / name)
+
+    def log_of(self, run: str, says: str) -> str:
+        """What one can read on the page of a run, its log searched for the words: only a part of it is drawn."""
+        self.open(f"/runs/{run}?logs=query:{quote(says)}")
+        self.page.get_by_text(says).first.wait_for()
+        return self.text()
 
     def runs(self, job: str) -> list[str]:
         """The ids of its runs, the newest first."""
