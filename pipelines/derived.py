@@ -9,6 +9,7 @@ from eventstore.engine.derived import Check, Derived, refresh_derived
 from eventstore.engine.snapshots.build import build_snapshots
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.engine.standing import lag_of
+from eventstore.kernel.counted import counted
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import LIVE, order_events
 from pipelines.catalogue import about, owners
@@ -16,6 +17,8 @@ from pipelines.freshness import NIGHTLY, by_schedule
 from pipelines.metadata import ROWS, numbers, table, table_name
 from pipelines.partitions import days
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
+from pipelines.telling import told
 
 
 @dg.asset(
@@ -41,10 +44,16 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
     keys = sorted(context.partition_keys)
     with store.connect() as connection:
         done = build_snapshots(
-            connection, DOMAIN.states, date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
+            connection,
+            DOMAIN.states,
+            date.fromisoformat(keys[0]),
+            date.fromisoformat(keys[-1]),
+            told(context, "folding snapshots", None, unit="order"),
         )
         context.log.info(
-            f"{done.rows} snapshots written, {done.refreshed.orders} orders with late events folded again"
+            f"{counted(done.rows, 'snapshot')} written, {counted(done.refreshed.orders, 'order')} "
+            "with late events "
+            "folded again"
         )
         lag = lag_of(connection, done.watermark)
         for key in keys:
@@ -87,7 +96,7 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
             done = refresh_derived(connection, derived, rebuild=config.rebuild)
-            context.log.info(f"{done.written} rows written, {done.gone} gone")
+            context.log.info(f"{counted(done.written, 'row')} written, {done.gone:,} gone")
             return dg.MaterializeResult(
                 metadata={
                     **numbers(
@@ -105,7 +114,7 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
 def _derived_check(derived: Derived, check: Check) -> dg.AssetChecksDefinition:
     """Fails while the query of the check finds a row."""
 
-    @dg.asset_check(asset=derived.name, name=check.name, description=check.description)
+    @asset_check(derived.name, name=check.name, description=check.description, runbook="derived-check")
     def found(store: EventStore) -> dg.AssetCheckResult:
         with store.connect() as connection:
             cursor = connection.execute(check.query.encode())

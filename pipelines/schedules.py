@@ -7,6 +7,7 @@ import dagster as dg
 from eventstore.engine.change import change_of, same_rules
 from eventstore.engine.derived import EVERY_TEN_MINUTES
 from eventstore.engine.interpretations import interpretations
+from eventstore.engine.lateness import EVERY_FIVE_MINUTES, EVERY_MINUTE
 from eventstore.engine.snapshots.due import Days, days_due, last_settled
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.log.feed import BEGINNING, has_events_after
@@ -25,10 +26,10 @@ integrity_every_night = dg.ScheduleDefinition(
     description="Compares the next rows of every read model with a fold of their events.",
 )
 
-orders_every_minute = schedule(DOMAIN.states, jobs.refresh_orders, "every_minute", "* * * * *")
+orders_every_minute = schedule(DOMAIN.states, jobs.refresh_orders, "every_minute", EVERY_MINUTE)
 
 _others = [
-    schedule(projection, jobs.REFRESHES[projection.name], "every_five_minutes", "*/5 * * * *")
+    schedule(projection, jobs.REFRESHES[projection.name], "every_five_minutes", EVERY_FIVE_MINUTES)
     for projection in DOMAIN.projections[1:]
 ]
 

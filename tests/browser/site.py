@@ -92,8 +92,8 @@ class Site:
         part.rename(self.home / "landing" / name)
 
     def log_of(self, run: str, says: str) -> str:
-        """What one can read on the page of a run, its log searched: else only a part of it is drawn."""
-        self.open(f"/runs/{run}?logs=query:{quote(says)}")
+        """What one can read on the page of a run, its log searched for a word: else a part of it is drawn."""
+        self.open(f"/runs/{run}?logs={quote(says)}")
         self.page.get_by_text(says).first.wait_for()
         return self.text()
 
