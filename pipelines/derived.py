@@ -10,6 +10,7 @@ from eventstore.engine.snapshots.build import build_snapshots
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.engine.standing import lag_of
 from eventstore.kernel.counted import counted
+from eventstore.log.counting import count_rows
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import LIVE, order_events
 from pipelines.catalogue import about, owners
@@ -55,13 +56,14 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
             "with late events "
             "folded again"
         )
-        lag = lag_of(connection, done.watermark)
+        lag, all_rows = lag_of(connection, done.watermark), count_rows(connection, SNAPSHOTS).rows
         for key in keys:
             rows = done.days.get(date.fromisoformat(key), 0)
             context.add_asset_metadata(
                 {
                     **numbers(rows=rows, seconds=done.seconds, lag=lag),
                     "dagster/partition_row_count": rows,
+                    "dagster/row_count": all_rows,
                     "dagster/table_name": table_name(connection, SNAPSHOTS),
                     "refolded": done.refreshed.orders,
                     "watermark": str(done.watermark),
