@@ -114,7 +114,7 @@ def test_the_job_replay_replays_every_bucket_and_promotes(site: Site, database: 
     assert "16 buckets of orders and order_history" in site.log_of(run, "Launched")
     backfill = site.backfill()
     site.open(f"/runs/b/{backfill}")
-    site.page.get_by_text("Replay of orders and order_history").first.wait_for()
+    site.page.get_by_text("orders_replay").first.wait_for()
     assert until(lambda: finished(site, backfill)) == "COMPLETED_SUCCESS"
     assert database.execute("SELECT status FROM orders").fetchall() == [("Shipped",)]
     site.asset("orders_replay")

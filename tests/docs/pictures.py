@@ -19,7 +19,7 @@ from uuid import UUID
 
 import dagster as dg
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import FloatRect, Page
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
@@ -154,19 +154,19 @@ def _replay(dagster: Site) -> None:
     until(lambda: dagster.backfill_status(backfill) == "COMPLETED_SUCCESS")
     page = dagster.open(f"/runs/b/{backfill}")
     page.get_by_text("orders_replay").first.wait_for()
-    _whole(page, _IMAGES / "replay-backfill.png")
+    _whole(page, _IMAGES / "replay-backfill.png", height=500)
 
 
-def _whole(page: Page, path: Path) -> None:
-    """The window without the navigation at its left."""
+def _whole(page: Page, path: Path, height: int = _WINDOW["height"]) -> None:
+    """The window without the navigation at its left, and what is empty below."""
     page.wait_for_timeout(2_000)  # until it is drawn
-    _picture(page, path, _NAVIGATION, 0)
+    _picture(page, path, _NAVIGATION, 0, height)
 
 
-def _picture(page: Page, path: Path, left: int, top: int) -> None:
-    """The window without what is at its left and above."""
-    width, height = _WINDOW["width"] - left, _WINDOW["height"] - top
-    page.screenshot(path=path, clip={"x": left, "y": top, "width": width, "height": height})
+def _picture(page: Page, path: Path, left: int, top: int, bottom: int = _WINDOW["height"]) -> None:
+    """The window without what is at its left, above and below."""
+    clip: FloatRect = {"x": left, "y": top, "width": _WINDOW["width"] - left, "height": bottom - top}
+    page.screenshot(path=path, clip=clip)
     Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(path, optimize=True)
 
 
