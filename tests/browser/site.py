@@ -109,7 +109,7 @@ class Site:
         """Launch a job as its page offers it; returns the id of the run, whose page is shown then."""
         before = set(self.runs(job))
         page = self.open(f"/locations/{LOCATION}/jobs/{job}")
-        of_assets = button(page, "Materialize all")
+        of_assets = button(page, "Materialize")  # or "Materialize all"
         launchpad = page.get_by_role("tab", name="Launchpad")
         of_assets.or_(launchpad).first.wait_for()
         if not of_assets.count():
