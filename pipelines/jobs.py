@@ -15,6 +15,7 @@ from pipelines.ops import (
     launch_replay,
     prove_all,
     prove_some,
+    rebuild_everything,
     refresh_made_from_orders,
 )
 from pipelines.projections import promote_job, refresh_job, tags
@@ -109,6 +110,14 @@ def integrity_by_replay() -> None:
     compare_with_replay()
 
 
+@dg.job(name="rebuild", tags=tags(_DAY), executor_def=dg.in_process_executor)
+def rebuild_all() -> None:
+    """Make every read model anew from the log, beside the old one and then in its place: after a restore of
+    the log, or whenever `eventstore check` says so. A run that ended is gone on with.
+    """
+    rebuild_everything()
+
+
 @dg.job(tags=tags(_HOUR), executor_def=dg.in_process_executor)
 def replay() -> None:
     """Replay `orders`, and all that folds by its rules, from the first event on, then promote: one click.
@@ -143,6 +152,7 @@ ALL: list[Any] = [
     integrity_of_everything,
     integrity_by_replay,
     replay,
+    rebuild_all,
     end_holders,
     follow_rules,
 ]
