@@ -133,3 +133,5 @@ COMMENT ON COLUMN seal_verification.only_row IS 'always true: the table has one 
 COMMENT ON COLUMN seal_verification.tile IS 'with bucket: what is verified next';
 
 COMMENT ON COLUMN settings.only_row IS 'always true: the table has one row';
+
+COMMENT ON COLUMN rebuild_steps.read_model IS 'which table is made anew';
