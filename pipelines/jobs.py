@@ -12,6 +12,7 @@ from pipelines.checks import overlaps
 from pipelines.ops import (
     compare_with_replay,
     end_overdue_holders,
+    launch_replay,
     prove_all,
     prove_some,
     rebuild_everything,
@@ -118,6 +119,15 @@ def rebuild_all() -> None:
 
 
 @dg.job(tags=tags(_HOUR), executor_def=dg.in_process_executor)
+def replay() -> None:
+    """Replay `orders`, and all that folds by its rules, from the first event on, then promote: one click.
+
+    Launches the backfill that "Materialize all" on the page of the group would launch.
+    """
+    launch_replay()
+
+
+@dg.job(tags=tags(_HOUR), executor_def=dg.in_process_executor)
 def end_holders() -> None:
     """End the sessions that have kept readers or writers of the log waiting for too long."""
     end_overdue_holders()
@@ -141,6 +151,7 @@ ALL: list[Any] = [
     integrity,
     integrity_of_everything,
     integrity_by_replay,
+    replay,
     rebuild_all,
     end_holders,
     follow_rules,

@@ -20,6 +20,8 @@ from eventstore.engine.replay import replay_bucket
 from eventstore.kernel.counted import counted
 from eventstore.log.holders import end_holders, in_words, what, who
 from eventstore.orders.domain import DOMAIN
+from pipelines.assets import LIVE, REPLAYS
+from pipelines.backfill import launch_backfill
 from pipelines.checks import OVERLAPS, holders_result
 from pipelines.metadata import ROWS, proofs_table, report_check
 from pipelines.resources import EventStore
@@ -83,6 +85,25 @@ def _prove(context: dg.OpExecutionContext, store: EventStore, *, whole: bool) ->
             metadata={"findings": found[:ROWS], **metadata},
             allow_retries=False,
         )
+
+
+@dg.op
+def launch_replay(context: dg.OpExecutionContext) -> None:
+    """Launch the backfill that replays every bucket of the tables that fold by the rules of `orders`.
+
+    After the last bucket it promotes, by the policy of each table. It goes on when this run has ended: the
+    page Runs, tab Backfills, shows how far it is.
+    """
+    names = [projection.name for projection in same_rules(DOMAIN, _STATES)]
+    backfill = launch_backfill(
+        context.instance,
+        [asset for name in names for asset in (REPLAYS[name], LIVE[name])],
+        title=f"Replay of {' and '.join(names)}",
+    )
+    context.log.info(f"Launched: {BUCKETS} buckets of {' and '.join(names)}; see /runs/b/{backfill}")
+    context.add_output_metadata(
+        {"backfill": dg.MetadataValue.path(f"/runs/b/{backfill}"), "buckets": BUCKETS * len(names)}
+    )
 
 
 class RebuildConfig(dg.Config):
