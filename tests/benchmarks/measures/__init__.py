@@ -12,6 +12,7 @@ from tests.benchmarks.measures.parallel import parallel
 from tests.benchmarks.measures.refresh import refresh
 from tests.benchmarks.measures.replay import replay
 from tests.benchmarks.measures.seals import seals
+from tests.benchmarks.measures.size import size
 from tests.benchmarks.measures.state import state
 from tests.benchmarks.measures.visible import visible
 from tests.benchmarks.rows import Row
@@ -20,6 +21,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     measure.__name__: measure
     for measure in (
         append,
+        size,
         ingest,
         replay,
         parallel,

@@ -5,12 +5,21 @@
 -- Neither a full restore nor logical replication fires this trigger.
 CREATE OR REPLACE FUNCTION guard_event() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
+    data    CONSTANT text := NEW.event_data::text;
     problem text;
 BEGIN
-    IF current_setting('eventstore.restoring', true) = 'on' THEN
+    -- Nearly every event passes this one expression: an id above the floor, and so short that it is within the limits.
+    -- 300 bytes hold no number out of range; in 200, or with 100 brackets at most, nothing is nested too deep.
+    IF NEW.id >= nullif(current_setting('eventstore.floor_id', true), '')::uuid AND substr(NEW.id::text, 15, 1) = '7'
+       AND octet_length(data) <= 300 AND octet_length(NEW.metadata::text) <= 200
+       AND (octet_length(data) <= 200
+            OR octet_length(replace(replace(data, '{', ''), '[', '')) >= octet_length(data) - 100)
+       AND NOT NEW.metadata ? 'schema_version'
+       AND public.new_payload_problem(NEW.event_type, NEW.event_data, NEW.metadata) IS NULL THEN
         RETURN NEW;
-    END IF;
-    IF coalesce(current_setting('eventstore.floor_id', true), '') = '' THEN
+    ELSIF current_setting('eventstore.restoring', true) = 'on' THEN
+        RETURN NEW;
+    ELSIF coalesce(current_setting('eventstore.floor_id', true), '') = '' THEN
         RAISE EXCEPTION 'events are appended by append_events(), not by INSERT or COPY into %', TG_TABLE_NAME
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'An id that was not announced first is lost to readers that have passed it. To restore rows '
@@ -22,10 +31,7 @@ BEGIN
     END IF;
     problem := coalesce(
         public.new_payload_problem(NEW.event_type, NEW.event_data, NEW.metadata),
-        -- Nearly every event is this short, and then within the limits.
-        CASE WHEN octet_length(NEW.event_data::text) > 200 OR octet_length(NEW.metadata::text) > 200
-                  OR NEW.metadata ? 'schema_version'
-             THEN public.beyond_limits(NEW.event_data, NEW.metadata) END);
+        public.beyond_limits(NEW.event_data, NEW.metadata));
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION 'event % cannot be recorded: %',
             regexp_replace(left(NEW.event_type, 200), '[[:cntrl:]]', '?', 'g'), problem
