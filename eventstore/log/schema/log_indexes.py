@@ -44,19 +44,38 @@ def build(url: str, say: Say) -> None:
         if not _is_unfinished(connection):
             return
         with _alone(connection) as is_alone:
-            if not is_alone:
+            if is_alone:
+                _build(connection, say)
+            else:
                 say("The indexes of the log are being built by another session.")
+
+
+def _build(connection: Connection, say: Say) -> None:
+    connection.execute("SET lock_timeout = 0")  # it waits for old transactions, in nobody's way
+    for number, bucket in enumerate(_BUCKETS, 1):
+        missing = [name for name in _WANTED if not _stands(connection, f"{bucket}_{name}")]
+        if missing:
+            say(f"Building indexes of {bucket}, {number} of {len(_BUCKETS)} …")
+        for name in missing:
+            try:
+                _create(connection, bucket, name)
+            except psycopg.errors.UniqueViolation:
+                # Nobody does that by chance. The old indexes go on doing the work.
+                say(f"Two identities in {bucket} have the same hash: the old indexes stay.")
                 return
-            connection.execute("SET lock_timeout = 0")  # it waits for old transactions, in nobody's way
-            for number, bucket in enumerate(_BUCKETS, 1):
-                for name, definition in _WANTED.items():
-                    if not _stands(connection, f"{bucket}_{name}"):
-                        say(f"Building {bucket}_{name}, bucket {number} of {len(_BUCKETS)} …")
-                        connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {bucket}_{name}")
-                        connection.execute(definition.format(how="CONCURRENTLY", bucket=bucket).encode())
-            say(f"Dropping {' and '.join(_REPLACED)} …")
-            connection.execute(f"SET lock_timeout = '{_SHORT_WAIT}'")
-            _drop_replaced(connection)
+    say(f"Dropping {' and '.join(_REPLACED)} …")
+    connection.execute(f"SET lock_timeout = '{_SHORT_WAIT}'")
+    _drop_replaced(connection)
+
+
+def _create(connection: Connection, bucket: str, name: str) -> None:
+    drop_unfinished = f"DROP INDEX CONCURRENTLY IF EXISTS {bucket}_{name}".encode()
+    connection.execute(drop_unfinished)
+    try:
+        connection.execute(_WANTED[name].format(how="CONCURRENTLY", bucket=bucket).encode())
+    except psycopg.errors.UniqueViolation:
+        connection.execute(drop_unfinished)
+        raise
 
 
 @retry(

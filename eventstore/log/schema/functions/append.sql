@@ -129,10 +129,13 @@ BEGIN
             IF happened_at IS NULL THEN
                 -- Stamped by this clock, not after the id, and never before the order's last event: if another one
                 -- comes in between, nothing is inserted below.
-                SELECT coalesce((SELECT e.version FROM order_events e
-                                  WHERE e.order_id = stream ORDER BY e.version DESC LIMIT 1), 0),
-                       last_business_time(stream)
-                  INTO last_version, last_at;
+                SELECT coalesce(max(e.version), 0), max(e.created_at) INTO last_version, last_at
+                  FROM order_events e WHERE e.order_id = stream AND e.version <= 32;
+                IF last_version = 32 THEN
+                    last_version := (SELECT e.version FROM order_events e
+                                      WHERE e.order_id = stream ORDER BY e.version DESC LIMIT 1);
+                    last_at := last_business_time(stream);
+                END IF;
             END IF;
             -- Nearly always this one statement is all. The unique version is the claim on the order: while another
             -- append to it is open, this one waits here, and inserts nothing if that one commits.

@@ -5,15 +5,15 @@
 -- that calls it, so that its WHERE reaches the indexes.
 CREATE OR REPLACE FUNCTION events_after(order_id uuid, at bigint, version int) RETURNS SETOF order_events
     LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT e.* FROM order_events e
+AS $$
+    SELECT * FROM public.order_events e
      WHERE e.order_id = events_after.order_id AND e.version <= 32
        AND (e.created_at, e.version) > (events_after.at, events_after.version)
     UNION ALL
-    SELECT e.* FROM order_events e
+    SELECT * FROM public.order_events e
      WHERE e.order_id = events_after.order_id AND e.version > 32
-       AND (e.created_at, e.version) > (events_after.at, events_after.version);
-END;
+       AND (e.created_at, e.version) > (events_after.at, events_after.version)
+$$;
 
 -- The latest business time in an order; null where it has no event.
 CREATE OR REPLACE FUNCTION last_business_time(order_id uuid) RETURNS bigint LANGUAGE plpgsql STABLE AS $$

@@ -89,8 +89,10 @@ BEGIN
             mint_ms := greatest(mint_ms, clock_ms());
             WITH streams AS MATERIALIZED (
                 -- Above the last id of the order itself: one whose last id lies far ahead takes no other with it.
-                SELECT o.order_id, last.version, greatest(mint_ms, uuidv7_ms(last.id) + 1) AS ms
-                  FROM (SELECT DISTINCT order_id FROM pg_temp.staged_events) o
+                SELECT o.order_id, last.version, greatest(mint_ms, uuidv7_ms(last.id) + 1) AS ms,
+                       CASE WHEN o.undated THEN last_business_time(o.order_id) END AS last_at
+                  FROM (SELECT order_id, bool_or(created_at IS NULL) AS undated
+                          FROM pg_temp.staged_events GROUP BY order_id) o
                   LEFT JOIN LATERAL (SELECT version, id FROM order_events e
                                       WHERE e.order_id = o.order_id ORDER BY version DESC LIMIT 1) last ON true
             )
@@ -100,8 +102,7 @@ BEGIN
                    coalesce(o.version, 0) + row_number() OVER stream, event_type, event_data,
                    -- Not dated by its producer: stamped by this clock, never before the order's last event.
                    CASE WHEN s.created_at IS NULL
-                        THEN greatest(now_ms, max(s.created_at) OVER stream,
-                                      last_business_time(s.order_id))
+                        THEN greatest(now_ms, max(s.created_at) OVER stream, o.last_at)
                         ELSE s.created_at END,
                    source, source_id, metadata
               FROM (SELECT *, line - first_line AS nth FROM pg_temp.staged_events
