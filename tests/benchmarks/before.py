@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 #: The last commit with the indexes of before revision 0013.
-COMMIT = "c2ef270f"
+COMMIT = "1a067d975d"
 
 
 def tree(folder: Path) -> Path | None:

@@ -164,8 +164,8 @@ def test_where_two_recorded_identities_have_the_same_hash_the_old_indexes_stay(
     with open_connection(url) as session:
         append(session, orders[0], "another")
         session.execute(
-            "CREATE OR REPLACE FUNCTION event_identity(order_id uuid, source text, source_id text) RETURNS bytea "
-            "LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN uuid_send(order_id)"
+            "CREATE OR REPLACE FUNCTION event_identity(order_id uuid, source text, source_id text) "
+            "RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN uuid_send(order_id)"
         )
         said: list[str] = []
         for _ in range(2):
