@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.measures.append import append
 from tests.benchmarks.measures.growth import growth
-from tests.benchmarks.measures.ingest import ingest
+from tests.benchmarks.measures.ingest import ingest, release
 from tests.benchmarks.measures.jobs import jobs
 from tests.benchmarks.measures.latency import latency
 from tests.benchmarks.measures.parallel import parallel
@@ -23,6 +23,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
         append,
         size,
         ingest,
+        release,
         replay,
         parallel,
         refresh,
