@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-#: The last commit with the indexes of before revision 0013.
+#: The last commit with the indexes of before revision 0015.
 COMMIT = "1a067d975d"
 
 

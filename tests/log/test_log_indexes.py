@@ -1,4 +1,4 @@
-"""The indexes of revision 0013 on a log with events: built beside appends, killed anywhere, gone on with."""
+"""The indexes of revision 0015 on a log with events: built beside appends, killed anywhere, gone on with."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from tests.log.schema_objects import objects
 from tests.shipped import upgrade
 
 Connection = psycopg.Connection[Any]
-BEFORE = "0012"
+BEFORE = "0014"
 UPGRADE = "import sys; from tests.shipped import upgrade; upgrade(sys.argv[1])"
 
 

@@ -1,4 +1,4 @@
-"""The indexes of revision 0013, of each bucket of the log its own, and the end of those that they replace.
+"""The indexes of revision 0015, of each bucket of the log its own, and the end of those that they replace.
 
 The revision makes them where the log is empty. On one with events they are built beside the work that goes
 on, bucket by bucket. What is there already is found in the catalog: killed at any moment, the next call goes
