@@ -21,6 +21,7 @@ from eventstore.engine.reading import FOLD_JSON, events_in
 from eventstore.engine.row_per_order import state_of
 from eventstore.engine.writing import copy_rows, delete_rows, write_apart
 from eventstore.kernel.codec import Codec
+from eventstore.kernel.days import LAST_VERSION
 from eventstore.kernel.folding import advance, evolving
 from eventstore.kernel.recorded import FoldEvent, from_ms, to_ms
 from eventstore.kernel.timeline import Belief, Span, Timeline, recorded_ms
@@ -145,9 +146,14 @@ def _events_known_after(
     rows = connection.execute(
         f"SELECT {FOLD_JSON}"
         "  FROM unnest(%s::uuid[], %s::bigint[], %s::int[]) AS late(late_order, since, up_to)"
-        "  JOIN order_events ON order_id = late_order AND created_at > since AND version <= up_to"
+        "  JOIN LATERAL events_after(late_order, since, %s) ON version <= up_to"
         " ORDER BY order_id, created_at, version",
-        (list(late), [since for since, _ in late.values()], [version for _, version in late.values()]),
+        (
+            list(late),
+            [since for since, _ in late.values()],
+            [version for _, version in late.values()],
+            LAST_VERSION,
+        ),
     )
     for event in events_in(codec, rows):
         known.setdefault(event.order_id, []).append(event)
