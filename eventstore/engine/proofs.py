@@ -182,7 +182,7 @@ def _compare(
 
 def _copy(connection: Connection, target: Target, outcomes: list[Outcome]) -> int:
     kept = (each for outcome in outcomes for each in outcome.kept)
-    return copy_rows(connection, target.table, target.columns, kept, target.layout.row)
+    return copy_rows(connection, target.table, target.columns, kept, target.layout.lines)
 
 
 def _batches(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:
