@@ -59,7 +59,7 @@ def replay_bucket(
     started = time.monotonic()
     folding = folding or projection.current
     counted = _Counter(on_progress)
-    with rarely_collected(), connection.transaction():
+    with rarely_collected, connection.transaction():
         connection.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))",
             (PROJECTION_LOCK, projection.candidate_bucket(bucket)),

@@ -7,7 +7,7 @@ of those fails, it is the fold of those before it, until what is recorded later 
 
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter, lt
 from typing import Any, Generic, NamedTuple
 
@@ -132,7 +132,9 @@ class Timeline(Generic[S]):
         self._beliefs[-1:] = map(Belief, states, times, [*recorded[1:], *recorded[-1:]])
         return [
             Span(state, valid_from, None, recorded_from, recorded_to)
-            for state, valid_from, recorded_from, recorded_to in zip(states, times, recorded, recorded[1:])
+            for state, valid_from, (recorded_from, recorded_to) in zip(
+                states, times, pairwise(recorded), strict=False
+            )
         ]
 
     def known(self) -> Iterator[Span]:

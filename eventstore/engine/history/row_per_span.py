@@ -26,7 +26,6 @@ from eventstore.kernel.recorded import FoldEvent, from_ms, to_ms
 from eventstore.kernel.timeline import Belief, Span, Timeline, recorded_ms
 from eventstore.log.connection import Connection
 
-
 Evolve = Callable[[Any, FoldEvent], Any]
 
 
