@@ -206,6 +206,21 @@ def test_a_refresh_takes_in_all_that_was_committed_before_it_chunk_by_chunk(
     assert differences(connection) == []
 
 
+def test_a_chunk_that_was_read_ahead_is_let_go_where_another_refresh_has_folded_it(
+    connection: Connection, other: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_orders(connection, 7, paid(), shipped())
+    monkeypatch.setattr(refreshing, "_CHUNK", 3)
+    meanwhile: list[int] = []
+    third = 3  # the first is for healing, the second for the first chunk
+    before_call(monkeypatch, refreshing, "lock", third, lambda: meanwhile.append(refresh(other).events))
+    folded = refresh(connection)
+    assert folded.events + sum(meanwhile) == 14
+    assert meanwhile[0] > 0
+    assert folded.lag.events == 0
+    assert differences(connection) == []
+
+
 def test_events_of_a_chunk_are_folded_by_business_time_not_by_version(connection: Connection) -> None:
     corrected = {
         "type": "OrderAmountCorrected",
