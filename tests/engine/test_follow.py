@@ -98,14 +98,14 @@ def test_what_waits_for_an_open_append_follows_when_that_has_ended(
 ) -> None:
     held, later = uuid4(), uuid4()
     with following(database_url), psycopg.connect(database_url) as writer:
-        append_json(writer, held, [PAID])
-        append_json(connection, later, [PAID])
-        count = "SELECT count(*) FROM orders"
-        # The order that waits is not shown before the one that came earlier.
-        refreshed = "SELECT updated_at FROM projections WHERE name = 'orders'"
-        eventually(lambda: one(connection, refreshed) is not None)
-        assert one(connection, count) == 0
-        writer.commit()
+        with writer.transaction():
+            append_json(writer, held, [PAID])
+            [second] = append_json(connection, later, [PAID])
+            count = "SELECT count(*) FROM orders"
+            # The one that came later is not shown before the one that is still open.
+            published = "SELECT last_value >= uuidv7_ms(%s) FROM feed_horizon"
+            eventually(lambda: bool(one(connection, published, second.id)))
+            assert one(connection, count) == 0
         eventually(lambda: one(connection, count) == 2)
 
 

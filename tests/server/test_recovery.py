@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -237,6 +238,16 @@ def test_what_the_manifest_lists_and_the_copy_lacks_is_found_out(server: str, ba
     manifest.files.append(manifest.files[0].__class__(size=1, checksum="", path="base/1/more"))
     with pytest.raises(ServerError, match="lacks base/1/more"):
         list(base_backup.verified(found.folder / "base.tar.gz", manifest))
+
+
+def test_a_copy_with_a_file_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    archive, into = tmp_path / "base.tar.gz", tmp_path / "into"
+    with tarfile.open(archive, "w:gz") as made:
+        made.addfile(tarfile.TarInfo("../outside"))
+    listed = base_backup.Manifest(files=[], wal=[])
+    with pytest.raises(ServerError, match="outside of its folder"):
+        list(base_backup.verified(archive, listed, into))
+    assert not (tmp_path / "outside").exists()
 
 
 def test_moments_that_cannot_be_restored_are_named(server: str, backups: Path, home: Path) -> None:

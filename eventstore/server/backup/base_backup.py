@@ -125,29 +125,40 @@ def verified(archive: Path, manifest: Manifest, into: Path | None = None) -> Ite
     Raises ServerError for a file that is missing, cut or changed.
     """
     wanted = {file.path: file for file in manifest.files}
-    try:
-        with tarfile.open(archive, "r|gz") as tar:
-            for member in tar:
-                if into is not None:
-                    tarfile.data_filter(member, str(into))  # refuses what leads out of the folder
-                if not member.isfile():
-                    if into is not None:
-                        tar.extract(member, into, filter="data")
-                    continue
-                name = member.name.removeprefix("./")
-                file = wanted.pop(name, None)
-                if file is None and name not in _NOT_LISTED:
-                    raise ServerError(f"the backup {archive} has a file that its manifest lacks: {name}")
-                source = tar.extractfile(member)
-                assert source is not None
-                checksum = _copied(source, None if into is None else into / name)
-                if file is not None and (file.size, file.checksum) != (member.size, checksum):
-                    raise ServerError(f"the backup {archive} is damaged: {name} is not what was copied")
-                yield name
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise ServerError(f"the backup {archive} cannot be read: {error}") from None
+    for name, size, checksum in _read(archive, into):
+        file = wanted.pop(name, None)
+        if file is None and name not in _NOT_LISTED:
+            raise ServerError(f"the backup {archive} has a file that its manifest lacks: {name}")
+        if file is not None and (file.size, file.checksum) != (size, checksum):
+            raise ServerError(f"the backup {archive} is damaged: {name} is not what was copied")
+        yield name
     if wanted:
         raise ServerError(f"the backup {archive} is damaged: it lacks {min(wanted)}")
+
+
+def extract(archive: Path, into: Path) -> None:
+    """All that is in an archive of which no manifest speaks."""
+    for _ in _read(archive, into):
+        pass
+
+
+def _read(archive: Path, into: Path | None) -> Iterator[tuple[str, int, str]]:
+    """Name, size and checksum of each file in the archive, which is extracted if so wanted."""
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                name = member.name.removeprefix("./")
+                target = None if into is None else into / name
+                if into and target and not target.resolve().is_relative_to(into.resolve()):
+                    raise ServerError(f"the backup {archive} has a file outside of its folder: {name}")
+                if member.isfile():
+                    source = tar.extractfile(member)
+                    assert source is not None
+                    yield name, member.size, _copied(source, target)
+                elif member.isdir() and target:
+                    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ServerError(f"the backup {archive} cannot be read: {error}") from None
 
 
 def _copied(source: IO[bytes], target: Path | None) -> str:

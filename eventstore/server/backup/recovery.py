@@ -85,7 +85,7 @@ def _restore(found: Found, data: Path, to: datetime | None, settle: Callable[[st
         pass
     staged = data / _STAGED
     staged.mkdir()
-    shutil.unpack_archive(found.folder / "pg_wal.tar.gz", staged, filter="data")
+    base_backup.extract(found.folder / "pg_wal.tar.gz", staged)
     archive = found.generation / catalogue.WAL
     segments = wal_archive.unbroken_from(archive, backup.end_lsn, backup.segment_bytes)
     if wal_archive.goes_on_after(segments, archive, backup.segment_bytes, backup.end_lsn):
