@@ -57,7 +57,7 @@ def parallel(bench: Bench) -> Iterator[Row]:
         theirs=[cost.bound(2, processors)],
         target=(">=", 0.8),
         note=f"per event one worker takes {1e6 * cost.client:.1f} µs of processor time, the server "
-        f"{1e6 * cost.server:.1f}, the clock {1e6 * clock:.1f}; modelled, not measured, in events/s: {modelled}",
+        f"{1e6 * cost.server:.1f}, the clock {1e6 * clock:.1f}; modelled, not measured: {modelled} events/s",
     )
 
 
