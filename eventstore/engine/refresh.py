@@ -1,6 +1,7 @@
 """Refresh a projection: fold the events between its watermark and the horizon."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 from uuid import UUID
@@ -34,7 +35,9 @@ class Refreshed(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def refresh(connection: Connection, projection: Projection[Any]) -> Refreshed:
+def refresh(
+    connection: Connection, projection: Projection[Any], on_progress: Callable[[int], object] = lambda _: None
+) -> Refreshed:
     """Fold everything that was committed before the call; cost follows the number of new events.
 
     Commits chunk by chunk, rows and watermark together. Of two refreshes at once the second waits its turn
@@ -60,6 +63,7 @@ def refresh(connection: Connection, projection: Projection[Any]) -> Refreshed:
                         advance(connection, projection.name, chunk[-1].id)
                         events, rows = events + len(chunk), rows + folded.rows
                         refolded += folded.refolded
+                on_progress(len(chunk))
                 if len(chunk) < _CHUNK:
                     break
     return Refreshed(

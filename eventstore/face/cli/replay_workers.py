@@ -130,7 +130,9 @@ def _work(url: str, end: _Pipe) -> None:
                     name, rules, bucket = end.recv()
                     projection = DOMAIN.projection(name)
                     folding = projection.folding(rules)
-                    done = replay_bucket(connection, bucket, projection, end.send, folding=folding, held=True)
+                    done = replay_bucket(
+                        connection, bucket, projection, end.send, folding=folding, for_preview=True
+                    )
                     end.send(done)
         except (EventStoreError, ServerError) as error:
             end.send(str(error))

@@ -75,7 +75,9 @@ def _replaying(store: Store[Any], connection: Connection, workers: int) -> Itera
         on_progress: Callable[[int], None],
     ) -> Iterator[BucketReplayed]:
         for bucket in buckets:
-            yield replay_bucket(connection, bucket, projection, on_progress, folding=folding, held=True)
+            yield replay_bucket(
+                connection, bucket, projection, on_progress, folding=folding, for_preview=True
+            )
 
     yield one_by_one
 
