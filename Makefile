@@ -7,7 +7,7 @@ WORKERS := 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test pages docs recipes pictures bench chaos mutants revision lint clean
+.PHONY: help demo up down test pages docs recipes browser pictures bench chaos mutants revision lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ down: $(VENV)/.installed ## Stop the embedded PostgreSQL; its data stays
 	@$(VENV)/bin/eventstore down
 
 test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs $(ARGS)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser $(ARGS)
 
 pages: $(VENV)/.installed-dev ## Run every block of the README and of docs/, and each recipe alone
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/docs
@@ -33,7 +33,10 @@ docs: $(VENV)/.installed-dev ## Write docs/reference anew from the code
 recipes: $(VENV)/.installed-dev ## Follow all recipes of docs/extending.md in a copy, then test what they touch
 	@$(PYTHON) -m tests.docs.with_recipes $(ARGS)
 
-pictures: $(VENV)/.installed-dev ## Take the pictures of the README anew (wants Chromium, CHROMIUM=/usr/bin/chromium)
+browser: $(VENV)/.installed-dev ## Click through Dagster's pages in a real browser (wants Chromium, CHROMIUM=/usr/bin/chromium)
+	@$(PIP) 'playwright>=1.49,<2' && $(PYTHON) -m pytest -n0 $(ARGS) tests/browser
+
+pictures: $(VENV)/.installed-dev ## Take the pictures of the README and of docs/ anew (wants Chromium, CHROMIUM=/usr/bin/chromium)
 	@$(PIP) 'playwright>=1.49,<2' && $(PYTHON) -m tests.docs.pictures
 
 bench: $(VENV)/.installed-dev ## Measure speed into docs/benchmarks.md (EVENTS=10000000 ROUNDS=3 SECONDS=10, ONLY=append,ingest for some)

@@ -14,7 +14,16 @@ from eventstore.engine.healing import orders_to_heal
 from eventstore.engine.projection import Projection, Target
 from eventstore.engine.quarantine import set_aside_since
 from eventstore.engine.reading import events_between
-from eventstore.engine.standing import Lag, Standing, advance, has_news, lag_of, lock, register, watermark
+from eventstore.engine.standing import (
+    Lag,
+    Standing,
+    advance,
+    has_news,
+    lag_of,
+    lock_to_go_on,
+    register,
+    watermark,
+)
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.recorded import FoldEvent
 from eventstore.log.connection import Connection, sibling
@@ -41,7 +50,7 @@ def refresh(
     """Fold everything that was committed before the call; cost follows the number of new events.
 
     Commits chunk by chunk, rows and watermark together. Of two refreshes at once the second waits its turn
-    and finds less to do.
+    and finds less to do. Raises AheadOfLogError where the table waits for a rebuild.
     """
     started = time.monotonic()
     register(connection, projection.name, projection.fold_version)
@@ -55,7 +64,7 @@ def refresh(
         with rarely_collected, _ReadAhead(connection, projection.events, until) as read:
             while True:
                 with connection.transaction():
-                    standing = lock(connection, projection.name)
+                    standing = lock_to_go_on(connection, projection.name)
                     chunk = read.chunk(standing.watermark)
                     if chunk:
                         target = live(projection, standing)
@@ -125,7 +134,7 @@ class _ReadAhead:
 def _heal(connection: Connection, projection: Projection[Any]) -> int:
     """Fold the orders again that were set aside, or that hold events whose type has been learned since."""
     with connection.transaction():
-        standing = lock(connection, projection.name)
+        standing = lock_to_go_on(connection, projection.name)
         target = live(projection, standing)
         tried, learned = orders_to_heal(connection, target)
         rows = refold(connection, target, tried, standing.watermark, only_changed=True)

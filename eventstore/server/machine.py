@@ -92,8 +92,21 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     web_url: Annotated[
         str, Meta(description="where others reach Dagster's web pages: the links in alerts begin so")
     ] = ""
+    owners: Annotated[
+        str,
+        Meta(
+            description="who answers for the tables, shown on Dagster's pages: team:NAME or mail addresses, "
+            "with commas between"
+        ),
+    ] = "team:orders"
+
+    def each_owner(self) -> list[str]:
+        """The owners, one by one."""
+        return [each.strip() for each in self.owners.split(",") if each.strip()]
 
 
+#: As Dagster takes them.
+_OWNER = re.compile(r"team:[A-Za-z0-9_]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 _KINDS = {
     "`str | null`": "a text",
     "`str`": "a text",
@@ -122,6 +135,11 @@ def read_machine(home: Path) -> Machine:
     for name in ("database_url", "read_url"):
         if url := getattr(machine, name):
             _refuse_password(checked(url, name=f"{file}: {name}"), file, name)
+    for owner in machine.each_owner():
+        if not _OWNER.fullmatch(owner):
+            raise ServerError(
+                f"{file}: owners: {shown(owner)} is neither team:NAME (letters, digits, _) nor an address"
+            )
     return machine
 
 

@@ -99,7 +99,9 @@ def test_a_refresh_that_waited_for_another_goes_on_from_where_that_one_ended(
 ) -> None:
     append_orders(connection, 5)
     done: list[Refreshed] = []
-    before_call(monkeypatch, refreshing, "lock", 2, lambda: done.append(refresh(other)))  # the first heals
+    before_call(
+        monkeypatch, refreshing, "lock_to_go_on", 2, lambda: done.append(refresh(other))
+    )  # the first heals
     mine = refresh(connection)
     assert (done[0].events, mine.events) == (5, 0)
     assert differences(connection) == []
@@ -213,7 +215,9 @@ def test_a_chunk_that_was_read_ahead_is_let_go_where_another_refresh_has_folded_
     monkeypatch.setattr(refreshing, "_CHUNK", 3)
     meanwhile: list[int] = []
     third = 3  # the first is for healing, the second for the first chunk
-    before_call(monkeypatch, refreshing, "lock", third, lambda: meanwhile.append(refresh(other).events))
+    before_call(
+        monkeypatch, refreshing, "lock_to_go_on", third, lambda: meanwhile.append(refresh(other).events)
+    )
     folded = refresh(connection)
     assert folded.events + sum(meanwhile) == 14
     assert meanwhile[0] > 0
