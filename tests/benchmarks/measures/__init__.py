@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.measures.append import append
 from tests.benchmarks.measures.growth import growth
+from tests.benchmarks.measures.history import history
 from tests.benchmarks.measures.ingest import ingest, release
 from tests.benchmarks.measures.jobs import jobs
 from tests.benchmarks.measures.latency import latency
@@ -26,6 +27,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
         release,
         replay,
         parallel,
+        history,
         refresh,
         state,
         latency,
