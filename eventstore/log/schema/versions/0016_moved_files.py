@@ -4,8 +4,8 @@ from alembic import op
 
 from eventstore.log.schema.frozen import run_sql
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:
