@@ -13,6 +13,7 @@ from pipelines.catalogue import about, owners
 from pipelines.metadata import count_by, lines_by_file, moved_files, numbers, table, with_reasons
 from pipelines.projections import live_asset, replay_asset
 from pipelines.resources import EventStore
+from pipelines.telling import told_of_files
 
 
 class IngestConfig(dg.Config):
@@ -51,6 +52,7 @@ def order_events(
                     DOMAIN.formats,
                     _without_secrets(config.paths),
                     landing=settings.landing_place() if settings.move_files() else None,
+                    on_progress=told_of_files(context),
                 )
                 if config.paths
                 else ingest_landing(
@@ -59,6 +61,7 @@ def order_events(
                     DOMAIN.formats,
                     settings.landing_place(),
                     move=settings.move_files(),
+                    on_progress=told_of_files(context),
                 )
             )
         except InputFileError as error:
