@@ -22,10 +22,10 @@ down: $(VENV)/.installed ## Stop the embedded PostgreSQL; its data stays
 	@$(VENV)/bin/eventstore down
 
 test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser $(ARGS)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser --ignore=tests/benchmarks $(ARGS)
 
-pages: $(VENV)/.installed-dev ## Run every block of the README and of docs/, and each recipe alone
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/docs
+pages: $(VENV)/.installed-dev ## Run every block of the README and of docs/, each recipe alone, each measure of the benchmark on little
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/docs tests/benchmarks
 
 docs: $(VENV)/.installed-dev ## Write docs/reference anew from the code
 	@$(PYTHON) -m tests.docs

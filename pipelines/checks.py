@@ -112,7 +112,7 @@ def anomalies(store: EventStore) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=odd <= total * share,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{odd:,} of {counted(total, 'order')} odd.",
+        description=f"{odd:,} of {counted(total, 'order is', 'orders are')} odd.",
         metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts["anomaly"])},
     )
 

@@ -170,7 +170,8 @@ DAMAGES = {
         "order_events",
         str(ONE),
         (
-            "DROP INDEX order_events_source",
+            "DO $$ BEGIN EXECUTE (SELECT string_agg(format('DROP INDEX %s', indexrelid::regclass), ';') "
+            "FROM pg_index WHERE pg_get_indexdef(indexrelid) LIKE '%event_identity%'); END $$",
             "UPDATE order_events SET source_id = 'paid' WHERE order_id = '{ONE}' AND version = 2",
         ),
     ),

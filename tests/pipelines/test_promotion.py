@@ -34,7 +34,7 @@ def test_the_preview_compares_when_the_last_bucket_stands(
     replay: Callable[..., None], materialize: Run
 ) -> None:
     replay("00", "07")
-    assert "9 of 16 buckets stand" in str(preview_of(materialize).description)
+    assert "9 of 16 parts are replayed" in str(preview_of(materialize).description)
     replay("08", "15")
     found = preview_of(materialize)
     assert found.passed
