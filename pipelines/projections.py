@@ -14,6 +14,7 @@ from eventstore.engine.replay import replay_bucket
 from eventstore.engine.standing import has_news, standing
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
+from eventstore.server import settings
 from pipelines.freshness import FRESHNESS, PROOF_OF_LIFE, is_due
 from pipelines.metadata import per_second, table, table_name
 from pipelines.partitions import buckets
@@ -63,7 +64,7 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
         owners=OWNERS,
         deps=[log],
         partitions_def=buckets,
-        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=4),
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=settings.buckets_per_run()),
         code_version=projection.fold_version,
         pool="replay",
     )
