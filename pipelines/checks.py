@@ -59,13 +59,17 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
     that are left alone.
     """
     with store.connect() as connection:
-        longest = policy(connection).max_file_wait.total_seconds()
-        seen = look(settings.landing(), DOMAIN.formats, settled=True)
-        unread = waiting(connection, seen.files)
-        damaged = [
-            NotRead(printable(file), f"{reason}: {detail}")
-            for file, reason, detail in damaged_files(connection)
-        ]
+        return judge_files(connection)
+
+
+def judge_files(connection: Connection) -> dg.AssetCheckResult:
+    """The check `files_left`, also looked at without a run where runs are executed on other machines."""
+    longest = policy(connection).max_file_wait.total_seconds()
+    seen = look(settings.landing(), DOMAIN.formats, settled=True)
+    unread = waiting(connection, seen.files)
+    damaged = [
+        NotRead(printable(file), f"{reason}: {detail}") for file, reason, detail in damaged_files(connection)
+    ]
     arrived_before = time.time() - longest
     failed = [file for file in unread if file.attempts and not file.under_way]
     left = [
@@ -74,6 +78,8 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
         if not file.attempts and not file.under_way and file.found.changed_at < arrived_before
     ]
     return dg.AssetCheckResult(
+        asset_key=order_events.key,
+        check_name="files_left",
         passed=not (left or failed or damaged or seen.skipped),
         severity=dg.AssetCheckSeverity.WARN,
         description=(

@@ -25,6 +25,7 @@ from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
 from eventstore.log.settings import policy
 from eventstore.log.sizes import dagster_bytes
+from pipelines.cluster.places import ON_HOST
 from pipelines.projections import tags
 from pipelines.resources import EventStore
 
@@ -192,7 +193,7 @@ def sweep_op(context: dg.OpExecutionContext, store: EventStore) -> None:
     )
 
 
-@dg.job(tags=tags(6 * 3600), executor_def=dg.in_process_executor)
+@dg.job(tags={**tags(6 * 3600), **ON_HOST}, executor_def=dg.in_process_executor)
 def retention() -> None:
     """Delete Dagster's runs, event logs and ticks older than the setting `keep_runs`, but what pages show."""
     sweep_op()

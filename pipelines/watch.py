@@ -21,8 +21,10 @@ from eventstore.log.connection import Connection
 from eventstore.log.settings import Policy, policy
 from eventstore.orders.domain import DOMAIN
 from eventstore.seals.share import read_round
+from eventstore.server import settings as server_settings
 from pipelines import backups, jobs, retention, schedules, seals, sensors
 from pipelines.assets import order_events
+from pipelines.checks import judge_files
 from pipelines.freshness import interval
 from pipelines.metadata import report_check
 from pipelines.resources import EventStore
@@ -265,6 +267,7 @@ def look(connection: Connection, instance: dg.DagsterInstance, now: datetime) ->
         *lags(connection, instance, list(WATCHED), now),
         judge_automation(automation(instance)),
         judge_proofs(connection, instance, policy(connection), now),
+        *([judge_files(connection)] if server_settings.ray_address() else []),
     ]
 
 

@@ -67,8 +67,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     concurrent_runs: Annotated[
         Annotated[int, Meta(ge=1, le=1000)] | None,
         Meta(
-            description="how many runs, each a process, Dagster has at the same time; two for each processor, "
-            "at least 8, where nothing is said",
+            description="how many runs, each a process, Dagster has at the same time; two for each "
+            "processor, at least 8, where nothing is said",
             extra={"example": 8},
         ),
     ] = None
@@ -99,8 +99,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     ray_address: Annotated[
         str | None,
         Meta(
-            description="the head of a Ray cluster, http://host:8265: runs are executed on its nodes; without "
-            "it on this machine",
+            description="the head of a Ray cluster, http://host:8265: runs are executed on its nodes; "
+            "without it on this machine",
             extra={"variable": "EVENTSTORE_RAY_ADDRESS", "example": "http://head:8265"},
         ),
     ] = None

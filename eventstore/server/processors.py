@@ -15,7 +15,9 @@ def processors(quota: Path = _QUOTA) -> int:
     said = os.environ.get(VARIABLE, "").strip()
     if said:
         if not (said.isascii() and said.isdecimal() and 1 <= int(said[:6]) <= 10_000):
-            raise ServerError(f"{VARIABLE} is not a number of processors: give a whole number from 1 to 10000")
+            raise ServerError(
+                f"{VARIABLE} is not a number of processors: give a whole number from 1 to 10000"
+            )
         return int(said)
     usable = os.cpu_count() or 1
     with suppress(AttributeError, OSError):  # macOS and Windows have no affinity

@@ -23,9 +23,10 @@ VARIABLES = {
     "EVENTSTORE_TSA_CERTIFICATES": "a PEM file with the certificates that its stamps are checked by",
     "EVENTSTORE_BACKUPS": "the folder where backups are kept, best on another disk; without it none is taken "
     "by the clock",
-    "EVENTSTORE_RAY_ADDRESS": "the head of a Ray cluster whose nodes execute the runs, http://host:8265; none: this "
-    "machine does",
-    "EVENTSTORE_CPUS": "how many processors to plan runs for; those of the cluster or of this machine by default",
+    "EVENTSTORE_RAY_ADDRESS": "the head of a Ray cluster whose nodes execute the runs, http://host:8265; "
+    "none: this machine does",
+    "EVENTSTORE_CPUS": "how many processors to plan runs for; those of the cluster or of this machine by "
+    "default",
     "ALERT_WEBHOOK_URL": "where alerts are posted, such as an incoming webhook of Slack; none: nowhere",
     "ALERT_WEBHOOK_URL_FILE": "a file with that URL; ALERT_WEBHOOK_URL wins",
     "SMTP_PASSWORD": "the password of smtp_user, for alerts by mail",

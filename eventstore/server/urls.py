@@ -39,7 +39,7 @@ def checked(url: str, *, name: str = "DATABASE_URL") -> str:
 
 
 def checked_head(url: str, *, name: str) -> str:
-    """The address of the head of a Ray cluster, as it is asked for its jobs. No error shows what was given."""
+    """The address of the head of a Ray cluster, as it is asked for jobs. No error shows what was given."""
     unfit = ServerError(f"{name} is not the address of the head of a Ray cluster: expected http://HOST:8265")
     try:
         parts = urlsplit(url.strip())
