@@ -29,5 +29,5 @@ def _quota(file: Path) -> int | None:
     """Whole processors of the quota of cgroups v2: ``200000 100000`` are two."""
     with suppress(OSError, ValueError, ZeroDivisionError):
         most, period = file.read_text().split()
-        return int(most) // int(period)
+        return max(1, int(most) // int(period))
     return None

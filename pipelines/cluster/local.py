@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -125,11 +126,9 @@ def main(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the head is asked for its jobs.")] = 8265,
 ) -> None:
     """Run a head and nodes of Ray here. Ctrl-C stops them."""
-    try:
-        import ray  # noqa: F401, PLC0415
-    except ImportError:
+    if find_spec("ray") is None:  # not imported yet: it reads the token's variables then
         _complain("the package ray is not installed: pip install 'eventstore[ray]'")
-        raise typer.Exit(1) from None
+        raise typer.Exit(1)
     try:
         url = settings.database_url()
         made_token()

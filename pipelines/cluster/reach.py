@@ -19,6 +19,6 @@ def why_unreachable(nodes: Iterable[str]) -> str | None:
         f"{given.where} names a Unix socket" if given else "the embedded PostgreSQL listens on a Unix socket"
     )
     return (
-        f"{what}, which the node {elsewhere[0]} cannot reach: set DATABASE_URL to a server and its host name, "
-        "here and on the nodes"
+        f"{what}, which the node {elsewhere[0]} cannot reach: set DATABASE_URL to a server and its "
+        "host name, here and on the nodes"
     )
