@@ -1,16 +1,15 @@
 """One Ray cluster, one Dagster and one log for all of these tests."""
 
-import csv
-import gzip
+import json
 import os
+import secrets
 import socket
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import psycopg
 import pytest
@@ -24,39 +23,50 @@ if TYPE_CHECKING:
 Truth = dict[UUID, tuple[str, Decimal, str, int]]
 PASSWORD = "s3cret-of-the-cluster"
 _NODES, _CPUS = 2, 1
+# Read where ray is imported: before any test is.
+os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
 
 
-def _is_chosen(order: str) -> bool:
-    """One order in sixteen: enough for every bucket, and small."""
-    return order.endswith("7")
+_ORDERS = 1600
+_STEPS: list[tuple[str, str, dict[str, str]]] = [
+    ("OrderCreated", "Created", {"currency": "EUR"}),
+    ("OrderPaid", "Paid", {"currency": "EUR"}),
+    ("OrderShipped", "Shipped", {}),
+    ("OrderDelivered", "Delivered", {}),
+]
+
+
+def _made_orders() -> Iterator[tuple[UUID, str, Decimal, int]]:
+    """Order, customer, amount and how many of the steps it has gone."""
+    for number in range(_ORDERS):
+        order = uuid5(NAMESPACE_URL, f"order {number}")
+        customer = str(uuid5(NAMESPACE_URL, f"customer {number % 100}"))
+        yield order, customer, Decimal(number + 1) / 4, 1 + number % len(_STEPS)
 
 
 @pytest.fixture(scope="session")
-def truth(shared_data: Path) -> Truth:
-    with gzip.open(shared_data / "olist" / "truth.csv.gz", "rt", newline="") as file:
-        return {
-            UUID(row["order_id"]): (
-                row["customer_id"],
-                Decimal(row["amount"]),
-                row["status"],
-                int(row["events"]),
-            )
-            for row in csv.DictReader(file)
-            if _is_chosen(row["order_id"])
-        }
+def truth() -> Truth:
+    """What each order must be, by how it was made."""
+    return {
+        order: (customer, amount.quantize(Decimal("0.01")), _STEPS[steps - 1][1], steps)
+        for order, customer, amount, steps in _made_orders()
+    }
 
 
 @pytest.fixture(scope="session")
-def events(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of the events of these orders."""
-    file = tmp_path_factory.mktemp("events") / "olist.ndjson"
-    with (
-        gzip.open(shared_data / "olist" / "events.ndjson.gz", "rt") as lines,
-        file.open("w", encoding="utf-8") as out,
-    ):
-        out.writelines(line for line in lines if _is_chosen(line.partition('"subject":"')[2][:36]))
-    a_while_ago = time.time() - 60
-    os.utime(file, (a_while_ago, a_while_ago))
+    file = tmp_path_factory.mktemp("events") / "orders.ndjson"
+    with file.open("w", encoding="utf-8") as out:
+        for order, customer, amount, steps in _made_orders():
+            for step, (kind, _, fixed) in enumerate(_STEPS[:steps]):
+                money = {"amount": f"{amount:.2f}"} if "currency" in fixed else {}
+                data = {**fixed, **money, **({"customer_id": customer} if step == 0 else {})}
+                event = {
+                    **{"specversion": "1.0", "id": f"{order}/{step}", "source": "/cluster", "type": kind},
+                    **{"subject": str(order), "time": f"2026-03-0{1 + step}T12:00:00Z", "data": data},
+                }
+                out.write(f"{json.dumps(event)}\n")
     return file
 
 
@@ -94,12 +104,8 @@ def secret_url(server_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def environment(home: Path, secret_url: str) -> dict[str, str]:
-    from pipelines.cluster.token import made_token  # noqa: PLC0415
-
     os.environ["EVENTSTORE_HOME"] = str(home)
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(made_token())}
-    os.environ.update(token)  # this process asks the head too
-    ours = {"EVENTSTORE_HOME": str(home), "DATABASE_URL": secret_url, "COLUMNS": "300", **token}
+    ours = {"EVENTSTORE_HOME": str(home), "DATABASE_URL": secret_url, "COLUMNS": "300"}
     # A node notices sooner that its head is gone: the tests take less time, nothing else changes.
     return dict(os.environ) | ours | {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
 
@@ -125,7 +131,7 @@ def dagster(cluster: "Cluster", home: Path, environment: dict[str, str], events:
     from tests.cluster.driving import dagster_up  # noqa: PLC0415
 
     (home / "landing").mkdir()
-    (home / "landing" / "olist.ndjson").write_bytes(events.read_bytes())
+    (home / "landing" / "orders.ndjson").write_bytes(events.read_bytes())
     settings = environment | {"EVENTSTORE_RAY_ADDRESS": cluster.address}
     with dagster_up(home, free_port(), settings) as running:
         yield running
