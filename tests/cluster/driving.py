@@ -62,7 +62,9 @@ class Cluster:
         return 0
 
     def run_processes(self, run: str) -> list[psutil.Process]:
-        return [each for each in self._local.processes() if run in _command(each)]
+        """Its own; that of Ray above it has the id in its name too."""
+        command = f"pipelines.cluster.worker {run}"
+        return [each for each in self._local.processes() if _command(each).endswith(command)]
 
     def node_with(self, run: str) -> list[psutil.Process]:
         """Everything of the node that executes the run."""
