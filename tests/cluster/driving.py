@@ -74,7 +74,7 @@ class Cluster:
         assert starter is not None
         return [*raylet.children(recursive=True), raylet, *starter.children(recursive=True), starter]
 
-    def head(self) -> list[psutil.Process]:
+    def head_of(self, _run: str) -> list[psutil.Process]:
         """Everything of the head."""
         starter = next(each for each in self._local.processes() if "--head" in each.cmdline())
         return [*starter.children(recursive=True), starter]

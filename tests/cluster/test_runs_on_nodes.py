@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-import psutil
 import psycopg
 import pytest
 
@@ -107,12 +106,12 @@ def test_a_replay_ends_by_itself_after_kill_9(
     with held(database, secret_url, bucket=13):
         backfill = dagster.replay()
         run = waiting_run(dagster, cluster, database, backfill)
-        victims: dict[str, list[psutil.Process]] = {
-            "the run": cluster.run_processes(run),
-            "the node": cluster.node_with(run),
-            "the head": cluster.head(),
+        victims = {
+            "the run": cluster.run_processes,
+            "the node": cluster.node_with,
+            "the head": cluster.head_of,
         }
-        kill(victims[victim])
+        kill(victims[victim](run))
     database.execute(
         "UPDATE orders SET status = 'Wrong' WHERE order_id = (SELECT order_id FROM orders LIMIT 1)"
     )
