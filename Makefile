@@ -28,7 +28,8 @@ test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATAB
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/cluster $(ARGS)
 
 test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-ray ## Kill runs, nodes and the head of a Ray cluster on this machine (10 minutes, 4 GB)
-	$(PYTHON) -m pytest -n0 -p no:cacheprovider $(ARGS) tests/cluster
+	@$(PIP) 'kubernetes-validate>=1.37,<2'
+	$(PYTHON) -m pytest -n0 $(ARGS) tests/cluster tests/deploy
 
 pages: $(VENV)/.installed-dev ## Run every block of the README and of docs/, and each recipe alone
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/docs

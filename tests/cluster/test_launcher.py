@@ -33,7 +33,7 @@ class Recorded:
         self.free, self.cpus = 4.0, 4.0
         self.jobs: dict[str, str] = {}
         self.submitted: list[dict[str, Any]] = []
-        self.loses_answers = False
+        self.loses_answers = self.refuses = False
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:  # noqa: PLR0911 (one a path)
         if path.startswith("/api/version"):
@@ -45,6 +45,8 @@ class Recorded:
             node = {"node_ip": "127.0.0.1", "state": "ALIVE"}
             return 200, {"data": {"result": {"result": [node]}}}
         if method == "POST" and path == "/api/jobs/":
+            if self.refuses:
+                return 500, "Job with submission_id already exists"
             sent = json.loads(body)
             self.submitted.append(sent)
             self.jobs[sent["submission_id"]] = "PENDING"
@@ -193,20 +195,9 @@ def test_a_job_that_ended_before_its_run_began_is_begun_anew(
     launch(launcher, run)
     recorded.jobs = dict.fromkeys(recorded.jobs, "FAILED")
     with pytest.raises(DagsterUserCodeUnreachableError):  # its name is taken: it waits, and the name is free
-        recorded.answer = refuse_once(recorded)  # type: ignore[method-assign]
+        recorded.refuses = True
         launch(launcher, run)
     assert recorded.jobs == {}
-
-
-def refuse_once(recorded: Recorded) -> Callable[[str, str, bytes], tuple[int, Any]]:
-    answer = recorded.answer
-
-    def refusing(method: str, path: str, body: bytes) -> tuple[int, Any]:
-        if method == "POST" and path == "/api/jobs/":
-            return 500, "Job with submission_id already exists"
-        return answer(method, path, body)
-
-    return refusing
 
 
 def test_a_run_of_which_the_head_knows_nothing_lives_for_a_while(

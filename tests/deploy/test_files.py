@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 from referencing import Registry, Resource
@@ -21,6 +20,7 @@ from referencing.jsonschema import DRAFT7
 from eventstore.server.settings import VARIABLES
 
 ROOT = Path(__file__).parents[2]
+_WITHOUT = "needs the schemas of Kubernetes: pip install kubernetes-validate, as make test-cluster does"
 DEPLOY = ROOT / "docs" / "deploy"
 VALUES: dict[str, Any] = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -65,6 +65,7 @@ def version_of(package: str) -> str:
 
 
 def test_the_values_are_of_the_schema_of_the_chart(chart: Path) -> None:
+    pytest.importorskip("kubernetes_validate", reason=_WITHOUT)
     defaults = yaml.safe_load((chart / "values.yaml").read_text())
     schema = json.loads((chart / "values.schema.json").read_text())
     registry = Registry(retrieve=kubernetes_definitions)  # type: ignore[call-arg, unused-ignore]
@@ -78,7 +79,9 @@ def test_the_values_are_of_the_schema_of_the_chart(chart: Path) -> None:
 def kubernetes_definitions(uri: str) -> Resource[Any]:
     """What the schema refers to on the web is in a package."""
     assert uri.endswith("_definitions.json")
-    folder = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / "v1.34.0-local"
+    schemas = importlib.import_module("kubernetes_validate").__file__
+    assert schemas is not None
+    folder = Path(schemas).parent / "kubernetes-json-schema" / "v1.34.0-local"
     text = (folder / "_definitions.json").read_text().replace("$defs", "definitions")
     return Resource.from_contents(json.loads(text), DRAFT7)
 
@@ -93,6 +96,7 @@ def merged(below: Any, above: Any) -> Any:
 @pytest.mark.parametrize("manifest", manifests(), ids=lambda manifest: manifest["kind"])
 @pytest.mark.parametrize("version", ["1.29", "1.34"])
 def test_each_manifest_is_what_kubernetes_takes(manifest: dict[str, Any], version: str) -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason=_WITHOUT)
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
