@@ -248,12 +248,20 @@ def schedule(projection: Projection[Any], job: Any, often: str, cron: str) -> dg
                 or ready_to_promote(connection, same_rules(DOMAIN, projection))
                 or _is_promoted_since(context.instance, connection, projection)
             ):
+                if _waits(context.instance, job.name):
+                    return dg.SkipReason("A run that waits in the queue will take in what is new.")
                 return dg.RunRequest()
         if is_due(context.instance, job.name):
             return dg.RunRequest()
         return dg.SkipReason(f"No event above the watermark of {name}, and no finished replay to promote.")
 
     return when_there_is_news
+
+
+def _waits(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether a run is in the queue. While it is long, as the cluster is away, one more helps nobody."""
+    queued = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.QUEUED])
+    return bool(instance.get_run_ids(queued, limit=1))
 
 
 def _is_promoted_since(

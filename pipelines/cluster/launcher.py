@@ -6,6 +6,7 @@ no password above all, is handed to the cluster.
 """
 
 import shlex
+import time
 from contextlib import suppress
 from functools import cached_property
 from threading import Lock
@@ -16,7 +17,6 @@ from dagster._config import StringSource
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.instance import DagsterInstance
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, ResumeRunContext, WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import ConfigurableClassData
 from dagster_ray.configs import RayExecutionConfig
 from dagster_ray.core.run_launcher import RayRunLauncher, get_job_submission_id_from_run_id
@@ -35,6 +35,10 @@ CPUS_PER_RUN = 0.5
 GRACE_S = 120
 #: From SIGTERM to SIGKILL: an event batch is committed, a bucket let go.
 STOP_S = 30
+#: On a run that was handed over: its job. A retry inherits tags, hence also that of a run before it.
+JOB_TAG = "eventstore/ray_job"
+_TIDY_S = 600
+_KEEP_S = 86_400
 
 
 class ClusterRunLauncher(RayRunLauncher):
@@ -45,6 +49,7 @@ class ClusterRunLauncher(RayRunLauncher):
         self._host = WatchedRunLauncher()
         self._doubts = Doubts(GRACE_S)
         self._one_at_a_time = Lock()  # else two would count on the same free processor
+        self._tidy_at = 0.0
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -93,6 +98,7 @@ class ClusterRunLauncher(RayRunLauncher):
     def _submit(self, run: dg.DagsterRun) -> None:
         """Hand the run over; no harm where that was done before and only the answer was lost."""
         client, job = self.client, _job_of(run)
+        self._tidy(client)
         if why := why_unreachable(client.node_addresses()):
             raise HeadAwayError(why)
         wants = RayExecutionConfig.from_tags(run.tags)
@@ -100,6 +106,7 @@ class ClusterRunLauncher(RayRunLauncher):
         room = client.room()
         if room is not None and room.free < cpus:
             raise HeadAwayError(f"{room.free:g} of {room.cpus:g} processors are free, it takes {cpus:g}")
+        self._instance.add_run_tags(run.run_id, {JOB_TAG: job})
         try:
             client.submit_job(
                 # The node finds all else in its own environment, and in the database.
@@ -121,6 +128,17 @@ class ClusterRunLauncher(RayRunLauncher):
         """Whoever may look at the cluster's pages sees them."""
         return {"EVENTSTORE_RAY_ADDRESS": self.address, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
 
+    def _tidy(self, client: Head) -> None:
+        """Ray remembers every job for ever, in memory."""
+        if time.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = time.monotonic() + _TIDY_S
+        with suppress(RuntimeError):
+            for job in client.list_jobs():
+                old = job.end_time is not None and job.end_time < (time.time() - _KEEP_S) * 1000
+                if old and job.submission_id and "dagster/run-id" in (job.metadata or {}):
+                    client.delete_job(job.submission_id)
+
     def _is_there(self, job: str) -> bool:
         """Whether the head has it, and it lives: one that ended before its run began is begun anew."""
         with suppress(RuntimeError):
@@ -133,7 +151,7 @@ class ClusterRunLauncher(RayRunLauncher):
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
-        if GRPC_INFO_TAG in run.tags:
+        if not _is_handed_over(run):
             return bool(self._host.terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
         try:
@@ -146,7 +164,7 @@ class ClusterRunLauncher(RayRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """In doubt it runs, until the doubt is too old: it is failed then, and retried."""
-        if GRPC_INFO_TAG in run.tags:
+        if not _is_handed_over(run):
             return self._host.check_run_worker_health(run)
         try:
             status = self.client.get_job_status(_job_of(run))
@@ -165,7 +183,7 @@ class ClusterRunLauncher(RayRunLauncher):
         self, run: dg.DagsterRun, include_container_logs: bool | None = True
     ) -> str | None:
         """What Ray says of the job, with its last lines."""
-        if GRPC_INFO_TAG in run.tags:
+        if not _is_handed_over(run):
             return None
         with suppress(RuntimeError, HeadAwayError):
             found = self.client.get_job_info(_job_of(run))
@@ -178,6 +196,10 @@ class ClusterRunLauncher(RayRunLauncher):
 
     def join(self, timeout: int = 30) -> None:
         self._host.join(timeout)  # type: ignore[no-untyped-call]
+
+
+def _is_handed_over(run: dg.DagsterRun) -> bool:
+    return run.tags.get(JOB_TAG) == _job_of(run)
 
 
 def _job_of(run: dg.DagsterRun) -> str:

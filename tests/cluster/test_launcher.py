@@ -11,14 +11,16 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.events import EngineEventData
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 pytest.importorskip("dagster_ray", reason="needs the extra [ray]: make test-cluster")
 
 from pipelines.cluster import head as head_module
 from pipelines.cluster import launcher as launcher_module
 from pipelines.cluster.doubts import Doubts
-from pipelines.cluster.launcher import ClusterRunLauncher
+from pipelines.cluster.launcher import JOB_TAG, ClusterRunLauncher
 
 
 @dg.job
@@ -34,8 +36,11 @@ class Recorded:
         self.jobs: dict[str, str] = {}
         self.submitted: list[dict[str, Any]] = []
         self.loses_answers = self.refuses = False
+        self.ends: int | None = None
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:  # noqa: PLR0911 (one a path)
+        if method == "GET" and path == "/api/jobs/":
+            return 200, [self.details(job) for job in self.jobs]
         if path.startswith("/api/version"):
             return 200, {"version": "4", "ray_version": "2.60.0", "ray_commit": "x", "session_name": "s"}
         if path.startswith("/api/cluster_status"):
@@ -62,8 +67,12 @@ class Recorded:
         if method == "DELETE":
             del self.jobs[job]
             return 200, {"deleted": True}
-        details = {"type": "SUBMISSION", "job_id": None, "submission_id": job, "status": self.jobs[job]}
-        return 200, details | {"entrypoint": "x", "metadata": {}, "runtime_env": {}}
+        return 200, self.details(job)
+
+    def details(self, job: str) -> dict[str, Any]:
+        said = {"type": "SUBMISSION", "job_id": None, "submission_id": job, "status": self.jobs[job]}
+        metadata = {"dagster/run-id": job.removeprefix("dagster-run-")}
+        return said | {"entrypoint": "x", "metadata": metadata, "runtime_env": {}, "end_time": self.ends}
 
 
 @contextmanager
@@ -120,7 +129,11 @@ def make(instance: dg.DagsterInstance) -> Make:
         launcher = ClusterRunLauncher(address)
         launcher.register_instance(instance)
         run = instance.create_run_for_job(some, tags=tags, status=dg.DagsterRunStatus(status))
-        return launcher, run
+        if status == "STARTED":  # it was launched
+            instance.add_run_tags(run.run_id, {JOB_TAG: f"dagster-run-{run.run_id}"})
+        found = instance.get_run_by_id(run.run_id)
+        assert found is not None
+        return launcher, found
 
     return made
 
@@ -212,6 +225,33 @@ def test_a_run_of_which_the_head_knows_nothing_lives_for_a_while(
         found = launcher.check_run_worker_health(run)
         assert found.status is WorkerStatus.UNKNOWN
         assert "\n" not in str(found.msg)
+
+
+def test_a_retry_of_a_run_of_the_host_is_asked_after_at_ray(
+    make: Make, recorded: Recorded, address: str, instance: dg.DagsterInstance
+) -> None:
+    """It inherits the tags of that run."""
+    launcher, run = make(address, **{GRPC_INFO_TAG: '{"host": "localhost", "socket": "/gone"}'})
+    recorded.jobs[f"dagster-run-{run.run_id}"] = "RUNNING"
+    instance.report_engine_event("Started.", run, EngineEventData.in_process(2**22 + 1))  # elsewhere
+    assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+
+
+def test_a_run_of_the_host_that_retries_one_of_a_node_is_looked_for_here(
+    make: Make, recorded: Recorded, address: str, instance: dg.DagsterInstance
+) -> None:
+    tags = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/gone"}', JOB_TAG: "dagster-run-another"}
+    launcher, run = make(address, "STARTING", **tags)
+    instance.report_engine_event("Started.", run, EngineEventData.in_process(2**22 + 1))
+    assert launcher.check_run_worker_health(run).status is WorkerStatus.NOT_FOUND
+
+
+def test_jobs_that_ended_long_ago_are_forgotten(make: Make, recorded: Recorded, address: str) -> None:
+    recorded.jobs = {"dagster-run-old": "SUCCEEDED"}
+    recorded.ends = 1
+    launcher, run = make(address, "STARTING")
+    launch(launcher, run)
+    assert set(recorded.jobs) == {f"dagster-run-{run.run_id}"}
 
 
 @pytest.mark.parametrize(
