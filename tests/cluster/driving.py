@@ -76,7 +76,7 @@ class Cluster:
 
     def head_of(self, _run: str) -> list[psutil.Process]:
         """Everything of the head."""
-        starter = next(each for each in self._local.processes() if "--head" in each.cmdline())
+        starter = next(each for each in self._local.processes() if " --head " in _command(each))
         return [*starter.children(recursive=True), starter]
 
     def _keep(self) -> None:
