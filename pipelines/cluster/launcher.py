@@ -37,8 +37,8 @@ GRACE_S = 120
 STOP_S = 30
 #: On a run that was handed over: its job. A retry inherits tags, hence also that of a run before it.
 JOB_TAG = "eventstore/ray_job"
-_TIDY_S = 600
-_KEEP_S = 86_400
+_CPUS = "eventstore/cpus"  # of a job, in its metadata
+_KEEP_S = 3_600
 
 
 class ClusterRunLauncher(RayRunLauncher):
@@ -49,7 +49,6 @@ class ClusterRunLauncher(RayRunLauncher):
         self._host = WatchedRunLauncher()
         self._doubts = Doubts(GRACE_S)
         self._one_at_a_time = Lock()  # else two would count on the same free processor
-        self._tidy_at = 0.0
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -98,16 +97,13 @@ class ClusterRunLauncher(RayRunLauncher):
     def _submit(self, run: dg.DagsterRun) -> None:
         """Hand the run over; no harm where that was done before and only the answer was lost."""
         client, job = self.client, _job_of(run)
-        self._tidy(client)
         if why := why_unreachable(client.node_addresses()):
             raise HeadAwayError(why)
         wants = RayExecutionConfig.from_tags(run.tags)
         cpus = wants.num_cpus if wants.num_cpus is not None else CPUS_PER_RUN
-        room = client.room()
-        if room is not None and room.free < cpus:
-            raise HeadAwayError(f"{room.free:g} of {room.cpus:g} processors are free, it takes {cpus:g}")
-        self._instance.add_run_tags(run.run_id, {JOB_TAG: job})
         try:
+            _wait_for_room(client, cpus)
+            self._instance.add_run_tags(run.run_id, {JOB_TAG: job})
             client.submit_job(
                 # The node finds all else in its own environment, and in the database.
                 entrypoint=f"exec python -m pipelines.cluster.worker {shlex.quote(run.run_id)}",
@@ -117,7 +113,7 @@ class ClusterRunLauncher(RayRunLauncher):
                 entrypoint_memory=wants.memory,
                 entrypoint_resources=wants.resources,
                 runtime_env={"env_vars": self._public_variables()},
-                metadata={"dagster/job": run.job_name, "dagster/run-id": run.run_id},
+                metadata={"dagster/job": run.job_name, "dagster/run-id": run.run_id, _CPUS: str(cpus)},
             )
         except (RuntimeError, HeadAwayError) as error:
             if not self._is_there(job):
@@ -127,17 +123,6 @@ class ClusterRunLauncher(RayRunLauncher):
     def _public_variables(self) -> dict[str, str]:
         """Whoever may look at the cluster's pages sees them."""
         return {"EVENTSTORE_RAY_ADDRESS": self.address, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
-
-    def _tidy(self, client: Head) -> None:
-        """Ray remembers every job for ever, in memory."""
-        if time.monotonic() < self._tidy_at:
-            return
-        self._tidy_at = time.monotonic() + _TIDY_S
-        with suppress(RuntimeError):
-            for job in client.list_jobs():
-                old = job.end_time is not None and job.end_time < (time.time() - _KEEP_S) * 1000
-                if old and job.submission_id and "dagster/run-id" in (job.metadata or {}):
-                    client.delete_job(job.submission_id)
 
     def _is_there(self, job: str) -> bool:
         """Whether the head has it, and it lives: one that ended before its run began is begun anew."""
@@ -196,6 +181,31 @@ class ClusterRunLauncher(RayRunLauncher):
 
     def join(self, timeout: int = 30) -> None:
         self._host.join(timeout)  # type: ignore[no-untyped-call]
+
+
+def _wait_for_room(client: Head, cpus: float) -> None:
+    """Raises HeadAwayError where no node is known to have it."""
+    room, promised = client.room(), _promised(client)
+    if room is None:
+        return
+    free = min(room.free, room.cpus - promised)
+    if free < cpus:
+        raise HeadAwayError(f"{free:g} of {room.cpus:g} processors are free, it takes {cpus:g}")
+
+
+def _promised(client: Head) -> float:
+    """Processors of the jobs that have not ended: what the head says of its nodes is seconds old.
+
+    Ray would keep each job that ended for ever, in memory: old ones are deleted on the way.
+    """
+    promised = 0.0
+    for job in client.list_jobs():
+        said = job.metadata or {}
+        if not job.status.is_terminal():
+            promised += float(said.get(_CPUS, 0))
+        elif _CPUS in said and (job.end_time or 0) < (time.time() - _KEEP_S) * 1000:
+            client.delete_job(job.submission_id)
+    return promised
 
 
 def _is_handed_over(run: dg.DagsterRun) -> bool:

@@ -71,7 +71,8 @@ class Recorded:
 
     def details(self, job: str) -> dict[str, Any]:
         said = {"type": "SUBMISSION", "job_id": None, "submission_id": job, "status": self.jobs[job]}
-        metadata = {"dagster/run-id": job.removeprefix("dagster-run-")}
+        sent = [each["metadata"] for each in self.submitted if each["submission_id"] == job]
+        metadata = sent[0] if sent else {"eventstore/cpus": "0.5"}
         return said | {"entrypoint": "x", "metadata": metadata, "runtime_env": {}, "end_time": self.ends}
 
 
@@ -174,6 +175,20 @@ def test_on_a_full_cluster_a_run_waits_in_the_queue(make: Make, recorded: Record
     ):
         launch(launcher, run)
     assert recorded.submitted == []
+
+
+def test_two_runs_do_not_count_on_the_same_free_processor(
+    make: Make, recorded: Recorded, address: str
+) -> None:
+    """What the head says of its nodes is seconds old."""
+    recorded.free = recorded.cpus = 0.5
+    launcher, run = make(address, "STARTING")
+    launch(launcher, run)
+    launcher, other = make(address, "STARTING")
+    with pytest.raises(DagsterUserCodeUnreachableError, match=r"0 of 0\.5 processors are free"):
+        launch(launcher, other)
+    recorded.jobs = dict.fromkeys(recorded.jobs, "SUCCEEDED")
+    launch(launcher, other)
 
 
 def test_a_job_is_told_the_id_of_the_run_and_nothing_that_is_secret(
