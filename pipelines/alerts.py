@@ -18,10 +18,12 @@ from eventstore.alerts.errors import NotDeliveredError
 from eventstore.alerts.message import clean
 from eventstore.alerts.outbox import Waiting, add, delivered, failed, is_due
 from eventstore.alerts.problems import Good, Known, Problem, observe
+from eventstore.kernel.verdicts import entry
 from eventstore.log.settings import policy
 from eventstore.server import settings
 from pipelines.assets import order_events
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
 from pipelines.watch import switched_off, write_if_news
 
 NAME = "alerts"
@@ -60,10 +62,14 @@ def alerts(context: dg.SensorEvaluationContext, store: EventStore) -> Iterator[d
     repository = context.repository_def
     assert repository is not None, "Dagster gives it to every tick"
     warnings = _wants_warnings(store)
-    keys = sorted(repository.asset_graph.asset_check_keys, key=str)
+    graph = repository.asset_graph
+    runbook = {
+        key: str(graph.get_check_spec(key).metadata.get("runbook", ""))
+        for key in sorted(graph.asset_check_keys, key=str)
+    }
     now = clock()
     state = read_state(context.cursor, now)
-    seen = [*_runs(context.instance, state, now), *_checks(context.instance, keys, warnings)]
+    seen = [*_runs(context.instance, state, now), *_checks(context.instance, runbook, warnings)]
     items = observe(state.known, [*seen, _watch(context.instance)], now)
     state.waiting = {way.name: state.waiting.get(way.name, Waiting()) for way in ways}
     for waiting in state.waiting.values():
@@ -137,16 +143,17 @@ def _watch(instance: dg.DagsterInstance) -> Problem | Good:
         title="sensor watch",
         text="It is switched off: nobody looks whether tables are late. Switch it on on the page Automation.",
         link=link("automation"),
+        runbook=entry("alert-watch"),
     )
 
 
 def _checks(
-    instance: dg.DagsterInstance, keys: list[dg.AssetCheckKey], warnings: bool
+    instance: dg.DagsterInstance, runbook: dict[dg.AssetCheckKey, str], warnings: bool
 ) -> Iterator[Problem | Good]:
-    """How each check of the code location stands."""
+    """How each check of the code location stands; ``runbook`` says where to read what to do."""
     storage = instance.event_log_storage
-    latest = storage.get_latest_asset_check_execution_by_key(keys)
-    for key in keys:
+    latest = storage.get_latest_asset_check_execution_by_key(list(runbook))
+    for key in runbook:
         record: AssetCheckExecutionRecord | None = latest.get(key)
         if record and record.status not in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES:
             # A run is about to evaluate it, or never did: what it said before still holds.
@@ -169,6 +176,7 @@ def _checks(
             title=f"{asset}.{name}",
             text=clean(found.description or "The check failed."),
             link=link(f"assets/{'/'.join(key.asset_key.path)}?view=checks"),
+            runbook=runbook.get(key, ""),
         )
 
 
@@ -241,6 +249,7 @@ def _run_problem(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Problem:
         title=f"run of {_name_of(run)}",
         text=clean(_reason(instance, run)),
         link=link(f"runs/{run.run_id}"),
+        runbook=entry("alert-run"),
     )
 
 
@@ -268,7 +277,7 @@ def link(path: str) -> str:
     return f"{base.rstrip('/')}/{path}"
 
 
-@dg.asset_check(asset=order_events, name=NAME)
+@asset_check(order_events, name=NAME)
 def alerts_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Warns while alerts that should go out by webhook or mail do not arrive."""
     instance = context.instance

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.load import ingest, ingest_landing
+from eventstore.kernel.counted import counted
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from pipelines.metadata import count_by, lines_by_file, per_second, table, with_reasons
@@ -49,13 +50,14 @@ def order_events(
             raise dg.Failure(str(error), allow_retries=False) from None
         where = table(connection, "order_events")
     context.log.info(
-        f"{len(done.files)} files: {done.appended} events appended, {done.duplicates} duplicates, "
-        f"{done.rejected} rejected"
+        f"{counted(len(done.files), 'file')}: {counted(done.appended, 'event')} appended, "
+        f"{counted(done.duplicates, 'duplicate')}, {done.rejected:,} rejected"
     )
     if done.rejected:
         reasons = ", ".join(f"{reason} {count}" for reason, count in done.rejects_by_reason.items())
         context.log.warning(
-            f"{done.rejected} lines could not be appended ({reasons}): `eventstore rejects` shows them"
+            f"{counted(done.rejected, 'line')} could not be appended ({reasons}): `eventstore "
+            "rejects` shows them"
         )
     for each in done.failed:
         context.log.warning(f"not read to its end: {each.file} ({each.reason})")

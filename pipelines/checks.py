@@ -9,6 +9,7 @@ from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.ingestion.files import NotRead, look, printable
 from eventstore.ingestion.landing import waiting
 from eventstore.ingestion.rejects import damaged_files
+from eventstore.kernel.counted import counted
 from eventstore.log.clock import clock as read_clock
 from eventstore.log.connection import Connection
 from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
@@ -20,6 +21,7 @@ from pipelines.assets import order_events, order_history, orders
 from pipelines.metadata import ROWS, count_by, failed_files, proofs_table, with_reasons
 from pipelines.projection_checks import checks_of
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
 
 _SHOWN = 5
 
@@ -27,7 +29,7 @@ _SHOWN = 5
 OVERLAPS = overlaps_proof(DOMAIN.history).name
 
 
-@dg.asset_check(asset=order_events)
+@asset_check(order_events)
 def rejects(store: EventStore) -> dg.AssetCheckResult:
     """Warns while lines that could not be appended wait for somebody to settle them: by a retry after a fix,
     or by discarding them.
@@ -42,7 +44,8 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
         passed=not by_reason,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{sum(by_reason.values())} lines wait: `eventstore rejects` shows them, "
+            f"{counted(sum(by_reason.values()), 'line waits', 'lines wait')}: `eventstore rejects` "
+            "shows them, "
             "`eventstore rejects retry` tries them again, `eventstore rejects discard` settles what is never "
             "to be appended."
             if by_reason
@@ -52,7 +55,7 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=order_events)
+@asset_check(order_events)
 def files_left(store: EventStore) -> dg.AssetCheckResult:
     """Warns of files in the landing folder that were not read: those that have been waiting for longer than
     the setting `max_file_wait`, those that failed, with the time of the next try, damaged ones, and names
@@ -83,9 +86,9 @@ def judge_files(connection: Connection) -> dg.AssetCheckResult:
         passed=not (left or failed or damaged or seen.skipped),
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{len(left)} files have been waiting for more than {longest / 60:g} minutes, "
-            f"{len(failed)} failed and are tried again, {len(damaged)} are damaged, "
-            f"{len(seen.skipped)} names are left alone."
+            f"{counted(len(left), 'file')} waiting for more than {longest / 60:g} min, "
+            f"{len(failed):,} failed and "
+            f"tried again, {len(damaged):,} damaged, {counted(len(seen.skipped), 'name')} left alone."
         ),
         metadata={
             "files": left[:ROWS],
@@ -96,7 +99,7 @@ def judge_files(connection: Connection) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=orders)
+@asset_check(orders)
 def anomalies(store: EventStore) -> dg.AssetCheckResult:
     """Counts the orders whose events contradict each other; warns when their share is above the setting
     `max_odd_share`.
@@ -108,12 +111,12 @@ def anomalies(store: EventStore) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=odd <= total * share,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{odd} of {total} orders are odd.",
+        description=f"{odd:,} of {counted(total, 'order')} odd.",
         metadata={"odd_orders": odd, "anomalies": count_by("anomaly", counts["anomaly"])},
     )
 
 
-@dg.asset_check(asset=orders)
+@asset_check(orders)
 def unknown_events(store: EventStore) -> dg.AssetCheckResult:
     """Warns of events whose type or payload version this release does not know: they changed nothing."""
     with store.connect() as connection:
@@ -130,7 +133,7 @@ def unknown_events(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=order_history)
+@asset_check(order_history)
 def overlaps(store: EventStore) -> dg.AssetCheckResult:
     """Fails where the history says two things of one order at one moment, as known at one time.
 
@@ -143,7 +146,7 @@ def overlaps(store: EventStore) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not found,
         description=(
-            f"{len(found)} orders have overlapping rows: replay order_history."
+            f"{counted(len(found), 'order has', 'orders have')} overlapping rows: replay order_history."
             if found
             else "What was looked at says one thing of each moment."
         ),
@@ -151,7 +154,7 @@ def overlaps(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=order_events)
+@asset_check(order_events)
 def proofs(store: EventStore) -> dg.AssetCheckResult:
     """Fails while a row of a read model is known to differ from a fold of the log, and shows how much has
     been proven. The job `integrity` proves some more each night, `integrity_of_everything` all of it.
@@ -166,7 +169,7 @@ def proofs(store: EventStore) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=order_events)
+@asset_check(order_events)
 def holders(store: EventStore) -> dg.AssetCheckResult:
     """Fails while a session keeps readers or writers waiting for longer than the setting `max_hold`, and says
     what ends it; warns of one that keeps a read model or a table for so long while others wait for it.
@@ -193,7 +196,7 @@ def holders_result(connection: Connection) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=order_events)
+@asset_check(order_events)
 def clock(store: EventStore) -> dg.AssetCheckResult:
     """Warns while the horizon or the newest event is ahead of the database server's clock, and of events that
     wait because their ids lie far ahead of it.

@@ -14,6 +14,7 @@ from rich.table import Table
 
 import eventstore
 from eventstore.engine.status import status
+from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.log.errors import EventStoreError
 from eventstore.orders.domain import DOMAIN
@@ -95,7 +96,7 @@ def _report(result: dg.ExecuteInProcessResult, connection: Connection) -> None:
     console.print(_table("Rejected lines by reason", now.rejects))
     console.print(_table("Orders by status", dict(connection.execute(by_status).fetchall())))
     console.print(f"[bold]Watermark[/]  {orders.watermark}")
-    console.print(f"[bold]Lag[/]        {orders.lag_events} events, {orders.lag_seconds:.1f} s")
+    console.print(f"[bold]Lag[/]        {counted(orders.lag_events, 'event')}, {orders.lag_seconds:.1f} s")
 
 
 def _metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:

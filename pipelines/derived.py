@@ -7,6 +7,7 @@ from pydantic import Field
 
 from eventstore.engine.derived import Check, Derived, refresh_derived
 from eventstore.engine.snapshots.build import build_snapshots
+from eventstore.kernel.counted import counted
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import LIVE, order_events
 from pipelines.freshness import NIGHTLY, by_schedule
@@ -14,6 +15,8 @@ from pipelines.metadata import ROWS, table, table_name
 from pipelines.partitions import days
 from pipelines.projections import OWNERS
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
+from pipelines.telling import told
 
 
 @dg.asset(
@@ -36,10 +39,16 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
     keys = sorted(context.partition_keys)
     with store.connect() as connection:
         done = build_snapshots(
-            connection, DOMAIN.states, date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
+            connection,
+            DOMAIN.states,
+            date.fromisoformat(keys[0]),
+            date.fromisoformat(keys[-1]),
+            told(context, "folding snapshots", None, unit="order"),
         )
         context.log.info(
-            f"{done.rows} snapshots written, {done.refreshed.orders} orders with late events folded again"
+            f"{counted(done.rows, 'snapshot')} written, {counted(done.refreshed.orders, 'order')} "
+            "with late events "
+            "folded again"
         )
         for key in keys:
             context.add_asset_metadata(
@@ -77,7 +86,7 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
             done = refresh_derived(connection, derived, rebuild=config.rebuild)
-            context.log.info(f"{done.written} rows written, {done.gone} gone")
+            context.log.info(f"{counted(done.written, 'row')} written, {done.gone:,} gone")
             return dg.MaterializeResult(
                 metadata={
                     "written": done.written,
@@ -93,7 +102,7 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
 def _derived_check(derived: Derived, check: Check) -> dg.AssetChecksDefinition:
     """Fails while the query of the check finds a row."""
 
-    @dg.asset_check(asset=derived.name, name=check.name, description=check.description)
+    @asset_check(derived.name, name=check.name, description=check.description, runbook="derived-check")
     def found(store: EventStore) -> dg.AssetCheckResult:
         with store.connect() as connection:
             cursor = connection.execute(check.query.encode())

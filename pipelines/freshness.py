@@ -4,11 +4,11 @@ Runs are skipped while nothing happens. Without a proof of life a quiet log and 
 look the same. Whether events wait is another question: the check `lag`, which the watch answers.
 """
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._utils.schedules import schedule_execution_time_iterator
+
+from eventstore.engine.lateness import interval
 
 #: A table is refreshed this long after its last run, news or not.
 PROOF_OF_LIFE = timedelta(minutes=15)
@@ -17,12 +17,6 @@ PROOF_OF_LIFE = timedelta(minutes=15)
 FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=2 * PROOF_OF_LIFE, fail_window=4 * PROOF_OF_LIFE)
 #: Of what is made each night: amber when the night before was left out.
 NIGHTLY = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=26), fail_window=timedelta(hours=50))
-
-
-def interval(cron: str) -> timedelta:
-    """How often a schedule comes round."""
-    times = schedule_execution_time_iterator(time.time(), cron, "UTC")
-    return -(next(times) - next(times))
 
 
 def by_schedule(cron: str) -> dg.FreshnessPolicy:

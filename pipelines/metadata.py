@@ -10,11 +10,26 @@ from eventstore.engine.prover import Proven
 from eventstore.ingestion.chunks import FileIngested
 from eventstore.ingestion.files import NotRead, printable
 from eventstore.ingestion.landing import Waiting
+from eventstore.kernel.verdicts import Level, Verdict
 from eventstore.log.connection import Connection
 from eventstore.log.counting import count_rows
 
 #: Longer tables hold up the page of a run.
 ROWS = 1000
+
+#: How a check shows a verdict.
+SEVERITY: dict[Level, dg.AssetCheckSeverity] = {
+    "ok": dg.AssetCheckSeverity.WARN,
+    "warn": dg.AssetCheckSeverity.WARN,
+    "fail": dg.AssetCheckSeverity.ERROR,
+}
+
+
+def in_words(verdicts: Sequence[Verdict]) -> str:
+    """What is so and what to do, of what is not well; where all is, what is so."""
+    bad = [verdict for verdict in verdicts if verdict.level != "ok"]
+    said = [f"{each.sentence}{f' → {each.next}' if each.next and bad else ''}" for each in bad or verdicts]
+    return " ".join(f"{each[:1].upper()}{each[1:]}." for each in said)
 
 
 def per_second(events: int, seconds: float) -> float:

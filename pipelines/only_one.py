@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
+from eventstore.kernel.moments import moment
 from eventstore.server.errors import ServerError
 
 #: In the environment of all that runs below a ``make up``: the home folder.
@@ -56,7 +57,7 @@ def hold(home: Path, url: str) -> Iterator[None]:
         ) from None
     try:
         _lock(descriptor, home)
-        _write(descriptor, Holder(os.getpid(), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", url))
+        _write(descriptor, Holder(os.getpid(), f"{moment(datetime.now(UTC))}", url))
         yield
     finally:
         os.close(descriptor)

@@ -11,6 +11,7 @@ from eventstore.engine.projection import BUCKETS
 from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.engine.replay import replay_bucket
+from eventstore.kernel.counted import counted
 from eventstore.log.holders import end_holders, in_words, what, who
 from eventstore.orders.domain import DOMAIN
 from pipelines.checks import OVERLAPS, holders_result
@@ -64,13 +65,15 @@ def _prove(context: dg.OpExecutionContext, store: EventStore, *, whole: bool) ->
         runs = [prove(connection, proof, budget) for proof in proofs]
         states = [proven(connection, proof) for proof in proofs]
     for run in runs:
-        context.log.info(f"{run.name}: {run.events} events looked at, {len(run.findings)} findings")
+        context.log.info(
+            f"{run.name}: {counted(run.events, 'event')} looked at, {counted(len(run.findings), 'finding')}"
+        )
     metadata = {"proofs": proofs_table(states)}
     context.add_output_metadata(metadata)
     found = [f"{run.name}: {finding.subject}: {finding.what}" for run in runs for finding in run.findings]
     if found:
         raise dg.Failure(
-            f"{len(found)} findings, the first: {found[0]}.",
+            f"{counted(len(found), 'finding')}, the first: {found[0]}.",
             metadata={"findings": found[:ROWS], **metadata},
             allow_retries=False,
         )
@@ -88,7 +91,7 @@ def compare_with_replay(context: dg.OpExecutionContext, store: EventStore) -> No
             context.log.info("A replay waits for its promotion: nothing compared.")
             return
         for bucket in range(BUCKETS):
-            replay_bucket(connection, bucket, _STATES, held=True)
+            replay_bucket(connection, bucket, _STATES, for_preview=True)
         compared = preview(connection, _STATES)
         if compared is None:
             context.log.info("Another replay got in between: nothing compared.")
@@ -97,7 +100,8 @@ def compare_with_replay(context: dg.OpExecutionContext, store: EventStore) -> No
     context.add_output_metadata({"preview": dg.MetadataValue.md(as_markdown(compared))})
     if compared.live_version == compared.candidate_version and compared.differences:
         raise dg.Failure(
-            f"{compared.differences} orders differ from a replay of the log by the same rules.",
+            f"{counted(compared.differences, 'order differs', 'orders differ')} from a replay of "
+            "the log by the same rules.",
             metadata={"preview": dg.MetadataValue.md(as_markdown(compared))},
             allow_retries=False,
         )

@@ -10,48 +10,18 @@ from eventstore.engine.preview import preview as preview_promotion
 from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.rules_verdicts import judge_change
-from eventstore.engine.standing import lag_of, watermark
-from eventstore.log.settings import policy
+from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.orders.domain import DOMAIN
 from pipelines.resources import EventStore
-
-_ADVICE_ON_HOLDERS = (
-    " The open appends hold them back: commit them, or let the job `end_holders` end the old ones."
-)
-_ADVICE_ON_RUNS = " Nobody holds them back: see whether the refresh is scheduled and why its last run failed."
+from pipelines.runbook import asset_check
 
 
 def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
     """The checks of `<name>` and, where the table has a row per order, of `<name>_replay`."""
     asset = projection.name
 
-    @dg.asset_check(asset=asset)
-    def lag(store: EventStore) -> dg.AssetCheckResult:
-        """Warns when events have been waiting for longer than the setting `max_lag`: usually because of an
-        append that somebody left open.
-        """
-        with store.connect() as connection:
-            longest = policy(connection).max_lag.total_seconds()
-            found = lag_of(connection, watermark(connection, projection.name))
-            holders = connection.execute(
-                "SELECT pid, role, application_name, open_since FROM horizon_holders() ORDER BY open_since"
-            ).fetchall()
-        return dg.AssetCheckResult(
-            passed=found.seconds <= longest,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"{found.events} events wait, the oldest for {found.seconds:.0f} s."
-            + ("" if found.seconds <= longest else _ADVICE_ON_HOLDERS if holders else _ADVICE_ON_RUNS),
-            metadata={
-                "lag_events": found.events,
-                "lag_seconds": found.seconds,
-                "open_appends": [
-                    f"pid {pid} ({role}, {name}) since {since:%Y-%m-%d %H:%M:%S} UTC"
-                    for pid, role, name, since in holders
-                ],
-            },
-        )
-
-    @dg.asset_check(asset=asset)
+    @asset_check(asset)
     def fold_version(store: EventStore) -> dg.AssetCheckResult:
         """Fails while the live table was folded by other rules than this code's; warns while a replay waits
         for its promotion, or while tables that fold by the same rules disagree.
@@ -72,7 +42,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             metadata={"live": str(live[projection.name]), "code": projection.fold_version},
         )
 
-    @dg.asset_check(asset=asset)
+    @asset_check(asset)
     def quarantined(store: EventStore) -> dg.AssetCheckResult:
         """Fails while an event of an order cannot be folded, or written: only those before it are shown."""
         with store.connect() as connection:
@@ -87,7 +57,8 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(
             passed=not poisoned,
             description=(
-                f"{number} orders show only the events before one that cannot be folded: mend the rule; the "
+                f"{counted(number, 'order shows', 'orders show')} only the events before one that "
+                "cannot be folded: mend the rule; the "
                 "next refresh folds them again."
                 if poisoned
                 else "Every event can be folded."
@@ -96,7 +67,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
                 "orders": {
                     str(order_id): {
                         "version": version,
-                        "since": f"{since:%Y-%m-%d %H:%M:%S} UTC",
+                        "since": f"{moment(since)}",
                         "error": error,
                     }
                     for order_id, version, error, since in poisoned
@@ -104,7 +75,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    @dg.asset_check(asset=f"{asset}_replay")
+    @asset_check(f"{asset}_replay")
     def preview(store: EventStore) -> dg.AssetCheckResult:
         """What the promotion of the replay would change. Under unchanged rules it must be nothing."""
         with store.connect() as connection:
@@ -113,7 +84,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
                 stands = candidate(connection, projection)
                 return dg.AssetCheckResult(
                     passed=True,
-                    description=f"{stands.buckets} of {BUCKETS} buckets stand; compared when all do.",
+                    description=f"{stands.buckets} of {BUCKETS} parts are replayed; compared when all are.",
                 )
         what = "orders" if len(projection.layout.key) == 1 else "rows"
         new_rules = found.live_version != found.candidate_version
@@ -130,4 +101,4 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    return [lag, fold_version, quarantined, preview]
+    return [fold_version, quarantined, preview]

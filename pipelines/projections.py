@@ -1,5 +1,6 @@
 """What every projection of the log has: a replay in buckets, a live table, a refresh by the clock."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -7,18 +8,21 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from pydantic import Field
 
 from eventstore.engine.change import change_of, promote_change, ready_to_promote, same_rules
-from eventstore.engine.projection import Projection
+from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.promote import Promoted
 from eventstore.engine.refresh import refresh
 from eventstore.engine.replay import replay_bucket
-from eventstore.engine.standing import has_news, standing
+from eventstore.engine.standing import events_after, has_news, standing, watermark
+from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
+from eventstore.log.counting import count_rows
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from pipelines.freshness import FRESHNESS, PROOF_OF_LIFE, is_due
 from pipelines.metadata import per_second, table, table_name
 from pipelines.partitions import buckets
 from pipelines.resources import EventStore
+from pipelines.telling import told
 
 OWNERS = ["team:orders"]
 _HOUR = 3600
@@ -72,8 +76,13 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
         with store.connect() as connection:
             for key in context.partition_keys:
                 bucket = int(key)
-                done = replay_bucket(connection, bucket, projection)
-                context.log.info(f"bucket {key}: {done.events} events folded into {done.rows} rows")
+                pace = told(
+                    context, f"replaying bucket {key}", count_rows(connection, "order_events").rows // BUCKETS
+                )
+                done = replay_bucket(connection, bucket, projection, on_progress=pace)
+                context.log.info(
+                    f"bucket {key}: {counted(done.events, 'event')} folded into {counted(done.rows, 'row')}"
+                )
                 context.add_asset_metadata(
                     {
                         "events": done.events,
@@ -88,6 +97,10 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
                 )
 
     return replay
+
+
+def _events_left(connection: Connection, name: str) -> int:
+    return events_after(connection, watermark(connection, name))
 
 
 def live_asset(
@@ -114,8 +127,9 @@ def live_asset(
     ) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
             promoted = _promote(context, connection, projection, config)
-            done = refresh(connection, projection)
-            context.log.info(f"{done.events} events folded into {done.rows} rows")
+            left = partial(_events_left, connection, projection.name)
+            done = refresh(connection, projection, told(context, f"folding into {projection.name}", left))
+            context.log.info(f"{counted(done.events, 'event')} folded into {counted(done.rows, 'row')}")
             found = standing(connection, projection.name)
             rules = found.fold_version if found else projection.fold_version
             return dg.MaterializeResult(
@@ -162,7 +176,7 @@ def _promote(
     for name in waited:
         done = promoted[name]
         context.log.info(
-            f"{name}: replay by rules {done.fold_version} promoted, {done.added} rows added, "
+            f"{name}: replay by rules {done.fold_version} promoted, {counted(done.added, 'row')} added, "
             f"{done.changed} changed, {done.gone} gone"
         )
     return {name: promoted[name] for name in waited}

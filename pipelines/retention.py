@@ -23,6 +23,7 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
+from eventstore.kernel.counted import counted, lasting
 from eventstore.log.settings import policy
 from eventstore.log.sizes import dagster_bytes
 from pipelines.cluster.places import ON_HOST
@@ -185,8 +186,9 @@ def sweep_op(context: dg.OpExecutionContext, store: EventStore) -> None:
         swept = sweep(context.instance, datetime.now(UTC) - keep)
         size = dagster_bytes(connection)
     context.log.info(
-        f"{swept.runs} runs older than {keep} deleted, {swept.kept} kept because a page shows them, "
-        f"{swept.events} events without a run deleted"
+        f"{counted(swept.runs, 'run')} older than {lasting(keep)} deleted, {swept.kept:,} kept "
+        "because a page shows them, "
+        f"{counted(swept.events, 'event')} without a run deleted"
     )
     context.add_output_metadata(
         {"runs": swept.runs, "kept": swept.kept, "events": swept.events, "dagster_bytes": size or 0}

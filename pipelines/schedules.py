@@ -7,6 +7,7 @@ import dagster as dg
 from eventstore.engine.change import change_of, same_rules
 from eventstore.engine.derived import EVERY_TEN_MINUTES
 from eventstore.engine.interpretations import interpretations
+from eventstore.engine.lateness import EVERY_FIVE_MINUTES, EVERY_MINUTE
 from eventstore.log.holders import overdue_holders
 from eventstore.orders.domain import DOMAIN
 from pipelines import jobs
@@ -21,10 +22,10 @@ integrity_every_night = dg.ScheduleDefinition(
     description="Compares the next rows of every read model with a fold of their events.",
 )
 
-orders_every_minute = schedule(DOMAIN.states, jobs.refresh_orders, "every_minute", "* * * * *")
+orders_every_minute = schedule(DOMAIN.states, jobs.refresh_orders, "every_minute", EVERY_MINUTE)
 
 _others = [
-    schedule(projection, jobs.REFRESHES[projection.name], "every_five_minutes", "*/5 * * * *")
+    schedule(projection, jobs.REFRESHES[projection.name], "every_five_minutes", EVERY_FIVE_MINUTES)
     for projection in DOMAIN.projections[1:]
 ]
 

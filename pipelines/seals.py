@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
+from eventstore.engine.standing import events_after
+from eventstore.face.guarding import unsealed_for_long
+from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.log.feed import has_events_after
 from eventstore.log.settings import policy
@@ -22,6 +26,8 @@ from pipelines.freshness import FRESHNESS, is_due
 from pipelines.metadata import ROWS
 from pipelines.projections import OWNERS, tags
 from pipelines.resources import EventStore
+from pipelines.runbook import asset_check
+from pipelines.telling import told
 
 _HOUR = 3600
 _SHOWN = 5
@@ -44,12 +50,15 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
     """
     with store.connect() as connection:
         try:
-            done = seal(connection, outside())
+            left = partial(_unsealed, connection)
+            done = seal(connection, outside(), on_progress=told(context, "sealing", left))
         except SealError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         for warning in done.warnings:
             context.log.warning(warning)
-        context.log.info(f"{done.events} events sealed, {done.size} in all, by checkpoint {done.checkpoint}")
+        context.log.info(
+            f"{counted(done.events, 'event')} sealed, {done.size:,} in all, by checkpoint {done.checkpoint}"
+        )
         walk = seal_status(connection).verification
         return dg.MaterializeResult(
             metadata={
@@ -68,7 +77,7 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
         )
 
 
-@dg.asset_check(asset=log_seals)
+@asset_check(log_seals)
 def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
     """Warns while events have been waiting for their seal for longer than the setting `max_unsealed`.
 
@@ -76,21 +85,22 @@ def sealed_in_time(store: EventStore) -> dg.AssetCheckResult:
     """
     with store.connect() as connection:
         now = seal_status(connection)
-        late = now.unsealed_seconds > policy(connection).max_unsealed.total_seconds()
+        late = unsealed_for_long(now, policy(connection))
     return dg.AssetCheckResult(
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{now.unsealed:,} events are not sealed, the oldest for {now.unsealed_seconds / 60:,.0f} min. "
+            f"{counted(now.unsealed, 'event is', 'events are')} not sealed, the oldest for "
+            f"{now.unsealed_seconds / 60:,.0f} min. "
             "Look at the last runs of log_seals, and whether an append is held open."
             if late
-            else f"{now.unsealed:,} events wait for the next checkpoint."
+            else f"{counted(now.unsealed, 'event waits', 'events wait')} for the next checkpoint."
         ),
         metadata={"unsealed": now.unsealed, "unsealed_seconds": now.unsealed_seconds},
     )
 
 
-@dg.asset_check(asset=log_seals, pool="seals_verification")
+@asset_check(log_seals, pool="seals_verification")
 def intact(store: EventStore) -> dg.AssetCheckResult:
     """Fails where an event is not as it was sealed, and names it. Takes a part of the log a night, in turn:
     as many events as the setting `verify_events` says, and once more whatever failed before.
@@ -177,10 +187,13 @@ def _in_words(found: Verified, walk: Round) -> str:
     if found.doubts:
         return f"It cannot be told: {'; '.join(found.doubts)}."
     if walk.all_done_at and walk.begun_at is None:
-        return f"All {found.sealed:,} sealed events are as they were sealed."
-    return (
-        f"{found.verified:,} events are as they were sealed, {walk.events:,} of {found.sealed:,} this round."
-    )
+        one, several = (
+            "The 1 sealed event is as it was",
+            f"All {found.sealed:,} sealed events are as they were",
+        )
+        return f"{one if found.sealed == 1 else several} sealed."
+    as_sealed = counted(found.verified, "event is as it was", "events are as they were")
+    return f"{as_sealed} sealed, {walk.events:,} of {found.sealed:,} this round."
 
 
 def _of_order(problem: Problem) -> str:
@@ -234,3 +247,7 @@ def _time(at: datetime | None) -> str:
 
 def _age(at: datetime | None) -> float:
     return (datetime.now(UTC) - at).total_seconds() if at else 0.0
+
+
+def _unsealed(connection: Connection) -> int:
+    return events_after(connection, sealed_until(connection))

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from eventstore.alerts.problems import Item
+from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.kernel.shown import printable
 
 #: So many are named in the text, and so many stand in the fields.
@@ -20,7 +22,7 @@ def subject(items: Sequence[Item]) -> str:
     """``eventstore: 2 problems, 1 over: refresh_orders, …``"""
     over = sum(item.what == "over" for item in items)
     bad = len(items) - over
-    counts = [f"{bad} problem{'' if bad == 1 else 's'}"] if bad else []
+    counts = [counted(bad, "problem")] if bad else []
     counts += [f"{over} over"] if over else []
     names = ", ".join(item.problem.title for item in items[:3]) + (", …" if len(items) > 3 else "")
     return clean(f"eventstore: {', '.join(counts)}: {names}", 150)
@@ -52,6 +54,7 @@ def payload(items: Sequence[Item]) -> dict[str, Any]:
                 "title": clean(item.problem.title, _LONGEST),
                 "text": clean(item.problem.text, _LONGEST),
                 "link": item.problem.link,
+                "runbook": item.problem.runbook,
                 "since": _time(item.since),
                 "at": _time(item.at),
             }
@@ -70,11 +73,11 @@ def clean(words: str, longest: int = _LONGEST) -> str:
 def _line(item: Item) -> str:
     problem = item.problem
     word = (_WORDS if problem.severity == "error" else _WARNING_WORDS)[item.what]
-    since = f"since {datetime.fromtimestamp(item.since, UTC):%Y-%m-%d %H:%M} UTC"
+    since = f"since {moment(datetime.fromtimestamp(item.since, UTC))}"
     if item.what == "over":
         return f"{word}: {clean(problem.title)}, {since}"
-    link = f" {problem.link}" if problem.link else ""
-    return f"{word}: {clean(problem.title)}: {clean(problem.text)} ({since}){link}"
+    where = "".join(f" {each}" for each in (problem.link, problem.runbook) if each)
+    return f"{word}: {clean(problem.title)}: {clean(problem.text)} ({since}){where}"
 
 
 def _time(at: float) -> str:

@@ -24,6 +24,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     text: str
     link: str = ""
+    runbook: str = ""  #: where to read what to do
 
 
 class Good(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ class Candidate(NamedTuple):
     buckets: int  #: that stand, folded by the rules asked for
     others: int  #: that stand, folded by other rules
     watermarks: list[UUID]
-    held: bool  #: whether a bucket was replayed for a preview
+    for_preview: bool  #: whether a bucket was replayed for a preview
 
     @property
     def complete(self) -> bool:
@@ -43,7 +43,7 @@ def candidate(
         buckets=len(mine),
         others=len(rows) - len(mine),
         watermarks=[row[1] for row in mine],
-        held=any(row[2] for row in mine),
+        for_preview=any(row[2] for row in mine),
     )
 
 

@@ -46,7 +46,7 @@ class TableChange(NamedTuple):
 
     @property
     def needs_a_person(self) -> bool:
-        return self.waits and (self.candidate.held or self.policy == "manual")
+        return self.waits and (self.candidate.for_preview or self.policy == "manual")
 
 
 class Change(NamedTuple):

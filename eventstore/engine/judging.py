@@ -3,39 +3,39 @@
 From facts that are cheap on any log: a status takes no longer where the log is long.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from eventstore.engine.domain import Domain
 from eventstore.engine.follow import follower
+from eventstore.engine.lateness import behind, judge_lag
 from eventstore.engine.quarantine import read_quarantine
 from eventstore.engine.rules_verdicts import judge_rules
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
-from eventstore.engine.status import ConsumerStatus, ProjectionStatus, Status
-from eventstore.kernel.counted import counted, lasting
+from eventstore.engine.status import Status
+from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.kernel.shown import printable
-from eventstore.kernel.verdicts import Level, Verdict
+from eventstore.kernel.verdicts import Verdict
 from eventstore.log.connection import Connection
 from eventstore.log.holders import Holder, blocking_holders, what, who
 from eventstore.log.settings import policy
 
-#: How long after an event the schedules refresh a table, where no follower runs; `max_lag` comes on top.
-_BY_SCHEDULE = timedelta(minutes=5)
-_DERIVED_BY_SCHEDULE = timedelta(minutes=10)
-_SNAPSHOTS_BY_SCHEDULE = timedelta(hours=26)
-#: What is behind by so many times what is allowed fails.
-_FAILS_AFTER = 5
 
+def judge_store(
+    connection: Connection, domain: Domain[Any], status: Status, ages: Mapping[str, timedelta]
+) -> list[Verdict]:
+    """A verdict for each thing that a person on duty is answerable for.
 
-def judge_store(connection: Connection, domain: Domain[Any], status: Status) -> list[Verdict]:
-    """A verdict for each thing that a person on duty is answerable for."""
+    ``ages``: how long ago each table's last run succeeded, of those that run by the clock.
+    """
     return [
         _log(status),
         *_holders(connection, status),
         *_clock(status),
         *judge_rules(connection, domain),
-        *_tables(connection, domain, status),
+        *_tables(connection, domain, status, ages),
         _quarantine(connection, domain),
         *_consumers(connection, status),
     ]
@@ -43,7 +43,8 @@ def judge_store(connection: Connection, domain: Domain[Any], status: Status) -> 
 
 def _log(status: Status) -> Verdict:
     about = "" if status.events_exact else "about "
-    until = f"; readers are shown all up to {status.horizon:%Y-%m-%d %H:%M:%S} UTC" if status.events else ""
+    shown = status.horizon > datetime.fromtimestamp(0, UTC)  # somebody has read already
+    until = f"; readers are shown all up to {moment(status.horizon)}" if shown else ""
     return Verdict(
         code="log", level="ok", subject="log", sentence=f"{about}{counted(status.events, 'event')}{until}"
     )
@@ -88,48 +89,18 @@ def _clock(status: Status) -> Iterator[Verdict]:
         yield Verdict(code="clock", level="warn", subject="clock", sentence=warning)
 
 
-def _tables(connection: Connection, domain: Domain[Any], status: Status) -> Iterator[Verdict]:
-    follows = follower(connection)
-    grace = policy(connection).max_lag
-    derived = {each.name for each in domain.derived}
+def _tables(
+    connection: Connection, domain: Domain[Any], status: Status, ages: Mapping[str, timedelta]
+) -> Iterator[Verdict]:
+    limits = policy(connection)
     for name, table in status.projections.items():
-        schedule = _BY_SCHEDULE
-        if name == domain.states.name:
-            schedule = timedelta()
-        elif name == SNAPSHOTS:
-            schedule = _SNAPSHOTS_BY_SCHEDULE
-        elif name in derived:
-            schedule = _DERIVED_BY_SCHEDULE
-        yield _table(name, table, grace + schedule)
-    if follows:
-        since = f" since {follows.since:%Y-%m-%d %H:%M:%S} UTC" if follows.since else ""
+        append_open = bool(status.horizon_holders)
+        yield judge_lag(domain, name, table, limits, age=ages.get(name), append_open=append_open)
+    if follows := follower(connection):
+        since = f" since {moment(follows.since)}" if follows.since else ""
         yield Verdict(
             code="follower", level="ok", subject="follower", sentence=f"runs{since} (pid {follows.pid})"
         )
-
-
-def _table(name: str, table: ProjectionStatus, allowed: timedelta) -> Verdict:
-    if table.updated_at is None:
-        level: Level = "warn" if table.lag_events else "ok"
-        return Verdict(
-            code="never-refreshed",
-            level=level,
-            subject=name,
-            sentence=f"has never been refreshed; {_behind(table)}",
-            next="eventstore refresh" if table.lag_events else None,
-        )
-    late = timedelta(seconds=table.lag_seconds)
-    if late <= allowed:
-        ago = lasting(datetime.now(UTC) - table.updated_at)
-        behind = f"{_behind(table)}, " if table.lag_events else "up to date, "
-        return Verdict(code="lag", level="ok", subject=name, sentence=f"{behind}refreshed {ago} ago")
-    return Verdict(
-        code="lag",
-        level="fail" if late > _FAILS_AFTER * allowed else "warn",
-        subject=name,
-        sentence=f"{_behind(table)}: nobody refreshes it, or an open append holds it back",
-        next="eventstore refresh",
-    )
 
 
 def _quarantine(connection: Connection, domain: Domain[Any]) -> Verdict:
@@ -139,7 +110,7 @@ def _quarantine(connection: Connection, domain: Domain[Any]) -> Verdict:
         return Verdict(
             code="quarantine", level="ok", subject="quarantine", sentence="every event can be folded"
         )
-    since = f", the first since {found.since:%Y-%m-%d %H:%M} UTC" if found.since else ""
+    since = f", the first since {moment(found.since)}" if found.since else ""
     shows = "shows" if found.orders == 1 else "show"
     return Verdict(
         code="quarantine",
@@ -160,13 +131,6 @@ def _consumers(connection: Connection, status: Status) -> Iterator[Verdict]:
             code="consumer",
             level="warn" if is_late else "ok",
             subject=name,
-            sentence=f"consumer, {_behind(consumer)}{nobody if is_late else ''}",
+            sentence=f"consumer, {behind(consumer)}{nobody if is_late else ''}",
             next=f"start it, or `eventstore consumers delete {printable(name)}`" if is_late else None,
         )
-
-
-def _behind(follower: ProjectionStatus | ConsumerStatus) -> str:
-    if not follower.lag_events:
-        return "up to date"
-    many = f"{counted(follower.lag_events, 'event')}{' or more' if follower.lag_or_more else ''}"
-    return f"{many} behind, the oldest for {lasting(timedelta(seconds=follower.lag_seconds))}"

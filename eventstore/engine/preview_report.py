@@ -3,12 +3,13 @@
 from typing import Any
 
 from eventstore.engine.preview import Preview
+from eventstore.kernel.counted import counted
 
 
 def as_markdown(found: Preview) -> str:
     """The preview as tables for a page."""
     lines = [
-        f"Rules **{found.live_version}** → **{found.candidate_version}**, {found.orders} orders: "
+        f"Rules **{found.live_version}** → **{found.candidate_version}**, {counted(found.orders, 'order')}: "
         f"{found.added} added, {found.gone} gone, {found.changed} changed, "
         f"{found.quarantined} in quarantine.",
     ]

@@ -61,7 +61,7 @@ def promote(
     with connection.transaction():
         live = lock(connection, projection.name)
         found = candidate(connection, projection, folding, lock=True)
-        if not found.complete or (not by_hand and (found.held or live.promotion == "manual")):
+        if not found.complete or (not by_hand and (found.for_preview or live.promotion == "manual")):
             return None
         until = max(live.watermark, *found.watermarks)
         caught_up = catch_up(connection, projection, folding, min(found.watermarks), until)

@@ -1,6 +1,7 @@
 """Refresh a projection: fold the events between its watermark and the horizon."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +31,9 @@ class Refreshed(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def refresh(connection: Connection, projection: Projection[Any]) -> Refreshed:
+def refresh(
+    connection: Connection, projection: Projection[Any], on_progress: Callable[[int], object] = lambda _: None
+) -> Refreshed:
     """Fold everything that was committed before the call; cost follows the number of new events.
 
     Commits chunk by chunk, rows and watermark together. Of two refreshes at once the second waits its turn
@@ -55,6 +58,7 @@ def refresh(connection: Connection, projection: Projection[Any]) -> Refreshed:
                     advance(connection, projection.name, chunk[-1].id)
                     events, rows = events + len(chunk), rows + folded.rows
                     refolded += folded.refolded
+            on_progress(len(chunk))
             if len(chunk) < _CHUNK:
                 break
     return Refreshed(

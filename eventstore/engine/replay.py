@@ -45,12 +45,12 @@ def replay_bucket(
     on_progress: Callable[[int], None] | None = None,
     *,
     folding: Folding | None = None,
-    held: bool = False,
+    for_preview: bool = False,
 ) -> BucketReplayed:
     """Fold all events of one bucket into the candidate table, in one transaction with flat memory.
 
     ``on_progress`` is called now and then with the number of events folded since the last call. ``folding``
-    are the rules, by default the current ones. A ``held`` bucket waits for a person to promote it. Two
+    are the rules, by default the current ones. One ``for_preview`` waits for a person to promote it. Two
     replays of the same bucket at once take turns.
     """
     if not 0 <= bucket < BUCKETS:
@@ -83,7 +83,7 @@ def replay_bucket(
         connection.execute(
             "INSERT INTO replay_buckets (projection, bucket, fold_version, watermark, events, rows, held) "
             "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (projection.name, bucket, folding.version, until, counted.events, rows, held),
+            (projection.name, bucket, folding.version, until, counted.events, rows, for_preview),
         )
     return BucketReplayed(
         bucket=bucket,

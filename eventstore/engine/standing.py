@@ -94,6 +94,15 @@ def lag_of(connection: Connection, watermark: UUID) -> Lag:
     return Lag(events=min(row[0], COUNTED), seconds=row[1], or_more=row[0] > COUNTED)
 
 
+def events_after(connection: Connection, watermark: UUID) -> int:
+    """How many events a follower at ``watermark`` has before it. Costs as much as there are: for what takes
+    longer anyway.
+    """
+    row = connection.execute("SELECT count(*) FROM order_events WHERE id > %s", (watermark,)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def rules_in_force(connection: Connection, projection: Projection[Any]) -> Folding:
     """The rules of the live table: newer ones of this code hold once a replay by them is promoted.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from psycopg import Error
 
-from eventstore.face.automation import judge_automation
+from eventstore.face.automation import read_automation
 from eventstore.kernel.verdicts import Verdict
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
@@ -160,7 +160,7 @@ def _port(port: int, url: str) -> Verdict:
         try:
             listener.bind((_HOST, port))
         except OSError as error:
-            if any(verdict.code.startswith("schedules") for verdict in judge_automation(url)):
+            if (dagster := read_automation(url, ())) and dagster.runs:
                 return _good("doctor-port", "port", f"Dagster runs, at http://{_HOST}:{port}")
             return _bad(
                 "doctor-port",

@@ -1,53 +1,98 @@
 """Verdicts on what guards the store: proofs of the read models, seals of the log, backups."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from eventstore.engine.prover import Proven
 from eventstore.kernel.counted import counted, lasting
 from eventstore.kernel.verdicts import Verdict
+from eventstore.log.settings import Policy
 from eventstore.seals.status import SealStatus
 from eventstore.seals.status import in_words as seals_in_words
 from eventstore.server.backup.catalogue import LastBackup
 
-#: What is done each night is late after so long.
+#: A backup is taken each night, and late after so long.
 _NIGHTLY = timedelta(hours=50)
 
 
-def judge_proofs(proofs: Mapping[str, Proven]) -> Verdict:
-    """Whether a row is known to be wrong, and the age of the oldest proof."""
+def judge_findings(proofs: Mapping[str, Proven]) -> list[Verdict]:
+    """Whether a row of a read model is known to be wrong."""
     wrong = {name: proof.findings for name, proof in proofs.items() if proof.findings}
-    if wrong:
-        number = sum(wrong.values())
-        return Verdict(
+    if not wrong:
+        return []
+    return [
+        Verdict(
             code="proof-failed",
             level="fail",
             subject="proofs",
-            sentence=f"{counted(number, 'finding')} in {', '.join(wrong)}: rows differ from the log",
+            sentence=f"{counted(sum(wrong.values()), 'finding')} in {', '.join(wrong)}: rows differ from the "
+            "log",
             next="eventstore status --details, then eventstore replay",
         )
-    times = [proof.proven_at for proof in proofs.values() if proof.proven_at is not None]
-    if not times:
-        return Verdict(code="proof", level="ok", subject="proofs", sentence="nothing has been proven yet")
-    age = datetime.now(UTC) - min(times)
-    is_old = age > _NIGHTLY
+    ]
+
+
+def judge_proofs(
+    proofs: Mapping[str, Proven], seals: SealStatus, limits: Policy, now: datetime
+) -> list[Verdict]:
+    """How old the last proof of each read model is, and that of the seals.
+
+    What was never proven is as old as the first checkpoint: a new store has time.
+    """
+    made = {name: proof.proven_at for name, proof in proofs.items()}
+    found = [_judge_ages("proofs", made, seals.begun_at, limits, now, "eventstore prove")]
+    if seals.begun_at:
+        of_seals = {"the seals": seals.verification.verified_at}
+        found.append(_judge_ages("seals", of_seals, seals.begun_at, limits, now, "eventstore verify --share"))
+    return found
+
+
+def _judge_ages(
+    subject: str,
+    made: Mapping[str, datetime | None],
+    begun_at: datetime | None,
+    limits: Policy,
+    now: datetime,
+    remedy: str,
+) -> Verdict:
+    ages = {name: now - since for name, at in made.items() if (since := at or begun_at)}
+    old = {name: age for name, age in ages.items() if age > limits.max_proof_age}
+    never = [name for name in old if made[name] is None]
+    before = [name for name in old if made[name] is not None]
+    sentences = [f"{', '.join(never)} never proven"] if never else []
+    if before:
+        age = lasting(max(old[name] for name in before))
+        sentences.append(f"the last proof of {', '.join(before)} is {age} old")
+    if not old:
+        times = [at for at in made.values() if at]
+        sentences = [
+            f"proven in time, the oldest {lasting(now - min(times))} ago" if times else "none made yet"
+        ]
     return Verdict(
         code="proof",
-        level="warn" if is_old else "ok",
-        subject="proofs",
-        sentence=f"nothing was found; the oldest is {lasting(age)} old",
-        next="eventstore prove" if is_old else None,
+        level="warn" if old else "ok",
+        subject=subject,
+        sentence="; ".join(sentences),
+        next=remedy if old else None,
     )
 
 
-def judge_seals(seals: SealStatus) -> Verdict:
+def unsealed_for_long(seals: SealStatus, limits: Policy) -> bool:
+    """Whether an event has been waiting for its seal for too long."""
+    return timedelta(seconds=seals.unsealed_seconds) > limits.max_unsealed
+
+
+def judge_seals(seals: SealStatus, limits: Policy, *, by_clock: bool) -> Verdict:
+    """Whether the log is as it was sealed, and sealed in time. Who never sealed, and has nothing that does so
+    by the clock, does not want it.
+    """
     said = seals_in_words(seals)
     if seals.verification.failing or seals.verification.problems:
         return Verdict(
             code="seals-broken", level="fail", subject="seals", sentence=said, next="eventstore verify"
         )
-    is_late = bool(seals.checkpoint) and timedelta(seconds=seals.unsealed_seconds) > _NIGHTLY
+    is_late = (bool(seals.checkpoint) or by_clock) and unsealed_for_long(seals, limits)
     return Verdict(
         code="seals",
         level="warn" if is_late else "ok",

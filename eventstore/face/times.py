@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, date, datetime
 
+from eventstore.kernel.moments import moment
 from eventstore.kernel.shown import shown
 
 _BEGINS_LIKE_ISO = re.compile(r"\d{4}-?(\d|W)", re.ASCII)
@@ -42,7 +43,7 @@ def as_text(at: datetime) -> str:
 def describe_time(at: datetime, text: str) -> str:
     """A time that `parse_time` read in ``text``, and what it assumed."""
     assumed = assumption(text)
-    return as_text(at) + (f" ({assumed})" if assumed else "")
+    return moment(at) + (f" ({assumed})" if assumed else "")
 
 
 def assumption(text: str) -> str | None:

@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 
-def counted(number: int, one: str, several: str | None = None) -> str:
-    """``1 order``, ``2 orders``."""
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
+def counted(number: int, one: str, several: str | None = None, *, or_more: bool = False) -> str:
+    """``1 order``, ``2 orders``, ``1,000 or more orders``: with a verb, if so wanted, that agrees."""
+    words = one if number == 1 and not or_more else several or one + "s"
+    return f"{number:,} or more {words}" if or_more else f"{number:,} {words}"
 
 
 def lasting(duration: timedelta) -> str:

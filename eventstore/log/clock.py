@@ -5,6 +5,8 @@ from uuid import UUID
 
 import msgspec
 
+from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection
 
 #: Ids of the same millisecond push one another on by milliseconds; nothing that is in order is ahead by more.
@@ -43,15 +45,20 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
             )
             found.append(
                 f"the {what} is {_duration(self.ahead_seconds)} ahead of the database server's clock "
-                f"({self.now:%Y-%m-%d %H:%M:%S} UTC), so new events are recorded with times ahead of it too. "
+                f"({moment(self.now)}), so new events are recorded with times ahead of it too. "
                 "Check that clock; where it is right again, wait: nothing is lost, and this ends "
                 f"{_at(self.now, self.ahead_seconds)}"
             )
         if self.waiting_events:
-            more = " or more" if len(self.waiting_events) == _SHOWN else ""
+            ahead = counted(
+                len(self.waiting_events),
+                "event has an id that lies",
+                "events have ids that lie",
+                or_more=len(self.waiting_events) == _SHOWN,
+            )
             first = self.waiting_events[0]
             found.append(
-                f"{len(self.waiting_events)}{more} events have ids that lie ahead of the clock by more than "
+                f"{ahead} ahead of the clock by more than "
                 f"a minute, the first is version {first.version} of order {first.order_id}, recorded "
                 f"{first.recorded_at}: no reader and no read model is shown them before their time, nor what "
                 "their orders get after them. `eventstore show` shows such an order as it is; append what it "
@@ -92,6 +99,6 @@ def _duration(seconds: float) -> str:
 
 def _at(now: datetime, seconds: float) -> str:
     try:
-        return f"at {now + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S} UTC"
+        return f"at {moment(now + timedelta(seconds=seconds))}"
     except OverflowError:
         return "after the year 9999: restore the log without the events whose ids say so"

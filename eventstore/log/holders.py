@@ -1,12 +1,13 @@
 """Who holds the locks of the log, and the end of those that keep others waiting too long."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 from psycopg.rows import dict_row
 
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection
 
 _COLUMNS = "kind, pid, role, application_name, host(client_addr) AS client_addr, since, gid"
@@ -97,7 +98,7 @@ def who(holder: Holder | OverdueHolder) -> str:
         details.append(f"application {holder.application_name}")
     if holder.client_addr:
         details.append(f"from {holder.client_addr}")
-    since = f" since {holder.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if holder.since else ""
+    since = f" since {moment(holder.since)}" if holder.since else ""
     return f"{session} ({', '.join(details)}){since}"
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import namedtuple_row
 
+from eventstore.kernel.moments import moment
 from eventstore.kernel.shown import printable
 from eventstore.log.connection import LOCK_TIMEOUT_S, Connection, open_connection
 from eventstore.log.errors import DatabaseUnavailableError
@@ -49,7 +50,7 @@ class Holder(NamedTuple):
     gid: str | None
 
     def __str__(self) -> str:
-        since = f" since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
+        since = f" since {moment(self.since)}" if self.since else ""
         if self.gid is not None:
             gid = self.gid.replace("'", "''")
             return printable(

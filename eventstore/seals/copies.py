@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.seals import records
 from eventstore.seals.checkpoint import Signed, read_checkpoint
@@ -67,8 +68,9 @@ def hand_out(connection: Connection, outside: Outside, *, with_stamp: bool = Fal
         )
     elif (copied := _copy(connection, outside, ring, place)) > 1:
         warnings.append(
-            f"{copied - 1} checkpoints were missing in {outside.folder.path} and are there again: they were "
-            "lost, or a run was killed"
+            f"{counted(copied - 1, 'checkpoint was', 'checkpoints were')} missing in "
+            f"{outside.folder.path}, which has "
+            "all again: something was lost, or a run was killed"
         )
     stamped_at = None
     if with_stamp and outside.authority is not None:

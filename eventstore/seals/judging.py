@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection, sibling
 from eventstore.seals.claims import Outsider
 from eventstore.seals.leaves import BUCKETS
@@ -64,8 +66,8 @@ def what_is_missing(connection: Connection, standing: Standing, beyond: Outsider
     has = f"the newest in the database is {head.number}" if head else "the database has none"
     yield Problem(
         kind="checkpoint_missing",
-        detail=f"{beyond.where} is checkpoint {made.number} of {made.time:%Y-%m-%d %H:%M:%S} UTC with "
-        f"{made.size:,} events, and {has}: the database is an older one, or was cut",
+        detail=f"{beyond.where} is checkpoint {made.number} of {moment(made.time)} with "
+        f"{counted(made.size, 'event')}, and {has}: the database is an older one, or was cut",
         checkpoint=made.number,
     )
     for bucket in range(BUCKETS):
@@ -80,8 +82,9 @@ def what_is_missing(connection: Connection, standing: Standing, beyond: Outsider
         if rows.bad is not None and rows.events < wanted.size:
             yield Problem(
                 kind="cut_off",
-                detail=f"bucket {bucket}: {wanted.size - rows.events:,} of the {wanted.size:,} events that "
-                f"checkpoint {made.number} seals are gone",
+                detail=f"bucket {bucket}: of {counted(wanted.size, 'event')} that checkpoint "
+                f"{made.number} seals "
+                f"{wanted.size - rows.events:,} are gone",
                 bucket=bucket,
                 checkpoint=made.number,
             )
@@ -95,7 +98,8 @@ def _judge(connection: Connection, standing: Standing, part: Part, on_progress: 
     if table is None:
         gone = Problem(
             kind="bucket_missing",
-            detail=f"order_events has no table for bucket {part.bucket}: {claim.head.size:,} events are gone",
+            detail=f"order_events has no table for bucket {part.bucket}: "
+            f"{counted(claim.head.size, 'event is', 'events are')} gone",
             bucket=part.bucket,
         )
         return Judged(part, 0, [], 0, [gone] if claim.head.size else [])

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from eventstore.kernel.counted import counted
 from eventstore.seals.checkpoint import LEAF_FORMAT, Signed, read_checkpoint
 from eventstore.seals.errors import SealError
 from eventstore.seals.keyring import Keyring
@@ -120,7 +121,8 @@ def _check_growth(proof: ConsistencyProof, ring: Keyring) -> Proven:
     return _signed(
         [old, new],
         ring,
-        f"from checkpoint {before.number} ({before.size:,} events) to {after.number} ({after.size:,} events) "
+        f"from checkpoint {before.number} ({counted(before.size, 'event')}) to {after.number} "
+        f"({counted(after.size, 'event')}) "
         "the log only grew: nothing was changed, put in or taken away",
     )
 

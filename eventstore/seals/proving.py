@@ -8,6 +8,7 @@ from uuid import UUID
 
 from psycopg import sql
 
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection
 from eventstore.seals import records
 from eventstore.seals.checkpoint import Signed, read_checkpoint
@@ -172,7 +173,7 @@ def _why_not_sealed(event_id: UUID, signed: Signed, index: int | None) -> str:
     made = signed.checkpoint
     if event_id > made.horizon or index is not None:
         return (
-            f"event {event_id} came after checkpoint {made.number} of {made.time:%Y-%m-%d %H:%M:%S} UTC: "
+            f"event {event_id} came after checkpoint {made.number} of {moment(made.time)}: "
             "`eventstore seal` seals what is new"
         )
     return (

@@ -4,6 +4,8 @@ from datetime import datetime
 
 import msgspec
 
+from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection
 from eventstore.seals import records
 from eventstore.seals.checkpoint import read_checkpoint
@@ -20,6 +22,7 @@ class SealStatus(msgspec.Struct, frozen=True, kw_only=True):
     unsealed_seconds: float  #: for how long the oldest of them has been waiting
     checkpoint: int  #: the number of the newest; 0: none
     sealed_at: datetime | None
+    begun_at: datetime | None  #: when the first checkpoint was made
     verification: Round
 
 
@@ -36,12 +39,16 @@ def seal_status(connection: Connection) -> SealStatus:
         "ORDER BY id LIMIT %s) waiting",
         (made.horizon if made else BEGINNING, _COUNTED),
     ).fetchone() or (0, 0)
+    first = connection.execute(
+        "SELECT sealed_at FROM public.seal_checkpoints ORDER BY number LIMIT 1"
+    ).fetchone()
     return SealStatus(
         sealed=made.size if made else 0,
         unsealed=unsealed,
         unsealed_seconds=float(seconds),
         checkpoint=made.number if made else 0,
         sealed_at=made.time if made else None,
+        begun_at=first[0] if first else None,
         verification=read_round(connection),
     )
 
@@ -50,7 +57,7 @@ def in_words(status: SealStatus) -> str:
     """One line: what is sealed, what waits, what was verified, what is wrong."""
     if not status.checkpoint or status.sealed_at is None:
         return "none: run `eventstore seal`"
-    words = [f"{status.sealed:,} events up to {status.sealed_at:%Y-%m-%d %H:%M:%S} UTC"]
+    words = [f"{counted(status.sealed, 'event')} up to {moment(status.sealed_at)}"]
     if status.unsealed:
         words.append(f"{status.unsealed:,} wait for {status.unsealed_seconds:,.0f} s")
     walk = status.verification

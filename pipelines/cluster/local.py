@@ -63,7 +63,12 @@ class LocalCluster:
         start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         start += [f"--object-store-memory={_OBJECT_STORE_BYTES}"]
         head = [*start, "--head", f"--port={gcs}", f"--dashboard-host={_HOST}", f"--dashboard-port={port}"]
-        head += ["--num-cpus=0", "--ray-client-server-port=0", f"--temp-dir={self._folder}", *_ports()]
+        head += [
+            "--num-cpus=0",
+            f"--ray-client-server-port={_free_port()}",
+            f"--temp-dir={self._folder}",
+            *_ports(),
+        ]
         self._head = Service("head", head, lambda _: self._answers(), patience=60, **common)
         self._nodes = [
             Service(

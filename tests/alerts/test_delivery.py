@@ -27,7 +27,13 @@ SECRETS = ("53cret", "pa55word")
 
 def item(what: str = "begins", number: int = 1, said: str = "it broke", title: str = "run of x") -> Item:
     problem = Problem(
-        key=f"k{number}", kind="run", severity="error", title=title, text=said, link="http://d/runs/1"
+        key=f"k{number}",
+        kind="run",
+        severity="error",
+        title=title,
+        text=said,
+        link="http://d/runs/1",
+        runbook="docs/r.md#x",
     )
     return Item(what=what, problem=problem, since=1e9, at=1e9 + 60)  # type: ignore[arg-type]
 
@@ -64,8 +70,8 @@ def test_a_webhook_gets_a_text_for_people_and_fields_for_programs(
     [posted] = hook.posted
     first, failed, over = posted["text"].splitlines()
     assert first == "eventstore: 1 problem, 1 over: run of x, run of y"
-    assert failed == "FAILED: run of x: it broke (since 2001-09-09 01:46 UTC) http://d/runs/1"
-    assert over == "OVER: run of y, since 2001-09-09 01:46 UTC"
+    assert failed == "FAILED: run of x: it broke (since 2001-09-09 01:46:40 UTC) http://d/runs/1 docs/r.md#x"
+    assert over == "OVER: run of y, since 2001-09-09 01:46:40 UTC"
     assert posted["total"] == 2
     assert posted["alerts"][0] == {
         "event": "begins",
@@ -75,6 +81,7 @@ def test_a_webhook_gets_a_text_for_people_and_fields_for_programs(
         "title": "run of x",
         "text": "it broke",
         "link": "http://d/runs/1",
+        "runbook": "docs/r.md#x",
         "since": "2001-09-09T01:46:40+00:00",
         "at": "2001-09-09T01:47:40+00:00",
     }

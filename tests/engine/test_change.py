@@ -113,7 +113,7 @@ def test_where_one_table_waits_for_a_person_all_do(connection: Connection, which
 @pytest.mark.usefixtures("cancelled")
 def test_where_one_replay_is_held_for_a_preview_all_wait(connection: Connection) -> None:
     replay(connection, STATES)
-    replay(connection, PAST, held=True)
+    replay(connection, PAST, for_preview=True)
     assert promote_change(connection, BOTH) is None
     assert promote_change(connection, BOTH, by_hand=True) is not None
 

@@ -68,7 +68,7 @@ def test_the_preview_lists_exactly_the_orders_that_the_new_rule_changes(connecti
     append_orders(connection, 5, PAID)
     returned = append_orders(connection, 30, PAID, SHIPPED, CANCELLED)
     refresh(connection)
-    replay(connection, BOTH, held=True)
+    replay(connection, BOTH, for_preview=True)
     found = preview(connection, BOTH)
     assert found is not None
     assert (found.added, found.gone, found.changed, found.columns) == (0, 0, 30, {"status": 30})
@@ -91,7 +91,7 @@ def test_the_preview_lists_exactly_the_orders_that_the_new_rule_changes(connecti
 
 def test_a_replay_without_a_change_of_rules_previews_no_differences(connection: Connection) -> None:
     append_orders(connection, 20, PAID, SHIPPED, CANCELLED)
-    replay(connection, ORDERS, held=True)
+    replay(connection, ORDERS, for_preview=True)
     append_orders(connection, 3, PAID)  # the candidate is caught up with what came since
     found = preview(connection)
     assert found is not None
@@ -157,7 +157,7 @@ def test_rolling_back_replays_the_rules_before(connection: Connection) -> None:
     replay(connection, BOTH)
     promote(connection, BOTH)
     assert statuses(connection) == {"Returned": 4}
-    replay(connection, BOTH, folding=RULES, held=True)
+    replay(connection, BOTH, folding=RULES, for_preview=True)
     assert promote(connection, BOTH, by_hand=True) is None  # a candidate of older rules
     assert promote(connection, BOTH, by_hand=True, folding=RULES) is not None
     append_orders(connection, 1, SHIPPED, CANCELLED)
@@ -178,7 +178,7 @@ def test_under_the_manual_policy_only_a_person_promotes(connection: Connection) 
 
 def test_a_replay_for_a_preview_is_not_promoted_by_a_refresh(connection: Connection) -> None:
     append_orders(connection, 1, SHIPPED)
-    replay(connection, ORDERS, held=True)
+    replay(connection, ORDERS, for_preview=True)
     assert promote(connection) is None
     assert promote(connection, by_hand=True) is not None
 

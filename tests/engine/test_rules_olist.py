@@ -60,7 +60,7 @@ def test_the_preview_names_the_orders_and_readers_see_all_of_the_old_or_all_of_t
     refresh(connection)
     old = statuses(connection)
     for bucket in range(BUCKETS):
-        replay_bucket(connection, bucket, RETURNS, held=True)
+        replay_bucket(connection, bucket, RETURNS, for_preview=True)
     found = preview(connection, RETURNS, sample=1_000)
     assert found is not None
     assert {order for (order,) in connection.execute(QUERY)} == expected

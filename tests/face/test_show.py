@@ -66,12 +66,12 @@ def test_what_was_known_then(cli: Cli, store: Store, order: UUID) -> None:
 def test_the_output_says_how_the_times_were_read(cli: Cli, order: UUID) -> None:
     shown = cli("show", order, "--at", "2026-03-04").out.splitlines()
     assert shown[0].split("  ")[0] == "at"
-    assert shown[0].endswith("  2026-03-04T00:00:00Z (the start of the day in UTC)")
+    assert shown[0].endswith("  2026-03-04 00:00:00 UTC (the start of the day in UTC)")
     shown = cli(
         "show", order, "--at", "2026-03-04T14:00+02:00", "--known", "2100-01-01T00:00"
     ).out.splitlines()
-    assert shown[0].endswith("  2026-03-04T12:00:00Z")
-    assert shown[1].endswith("  2100-01-01T00:00:00Z (UTC, as no zone was given)")
+    assert shown[0].endswith("  2026-03-04 12:00:00 UTC")
+    assert shown[1].endswith("  2100-01-01 00:00:00 UTC (UTC, as no zone was given)")
     found = cli("show", order, "--at", "2026-03-04", "--json").json
     assert (found["at"], found["amount"]) == ("2026-03-04T00:00:00Z", "12.50")
 
@@ -102,11 +102,11 @@ def test_in_a_pipe_a_field_is_one_line_however_long(cli: Cli, store: Store) -> N
         (("--version", 0), "has no version 0: its versions are 1 to 3"),
         (
             ("--at", "2026-03-03T11:59:59Z"),
-            "had no events at 2026-03-03T11:59:59Z: its first happened at 2026-03-03T12:00:00Z",
+            "had no events at 2026-03-03 11:59:59.000 UTC: its first happened at 2026-03-03 12:00:00.000 UTC",
         ),
         (
             ("--known", "2020-01-01"),
-            "was not known at 2020-01-01T00:00:00Z: its first event was recorded at 20",
+            "was not known at 2020-01-01 00:00:00.000 UTC: its first event was recorded at 20",
         ),
     ],
 )

@@ -123,6 +123,7 @@ def test_a_failed_run_is_told_once_with_its_reason_and_its_recovery(
     assert (alert["event"], alert["kind"], alert["title"]) == ("begins", "run", "run of nightly")
     assert alert["text"] == "breaks: No rule for that: postgresql://ann:…@host/db"
     assert alert["link"].endswith(f"/runs/{failed.run_id}")
+    assert alert["runbook"] == "docs/runbook.md#alert-run"
     assert "FAILED: run of nightly: breaks: No rule for that" in posted["text"]
     for _ in range(3):
         broken.execute_in_process(instance=instance, raise_on_error=False)

@@ -149,7 +149,7 @@ def test_a_person_promotes_all_in_one_run_that_reports_and_checks_like_a_refresh
 def test_a_promotion_that_was_killed_between_two_tables_is_gone_on_with_by_the_same_job(
     connection: Connection, run_job: Run
 ) -> None:
-    stand(connection, ORDERS, HISTORY, held=True)
+    stand(connection, ORDERS, HISTORY, for_preview=True)
     assert run_job("promote_order_history").success
     found = checks(run_job("refresh_orders"), "fold_version")["orders"]
     assert not found.passed

@@ -9,7 +9,7 @@ which every question about one order had to look into, and a day is built again 
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -49,7 +49,11 @@ class SnapshotsBuilt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_snapshots(
-    connection: Connection, states: Projection[Any], first_day: date, last_day: date
+    connection: Connection,
+    states: Projection[Any],
+    first_day: date,
+    last_day: date,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> SnapshotsBuilt:
     """Build, or build again, the snapshots of ``states`` on the business days from the first to the last.
 
@@ -76,7 +80,13 @@ def build_snapshots(
             },
         )
         connection.execute("DELETE FROM order_snapshots WHERE day BETWEEN %s AND %s", (first_day, last_day))
-        rows = listed.refold(standing.watermark, end_of_day_ms(last_day), days=set(days), settled=False)
+        rows = listed.refold(
+            standing.watermark,
+            end_of_day_ms(last_day),
+            days=set(days),
+            settled=False,
+            on_progress=on_progress,
+        )
         _register_days(connection, days, rules)
         counts = connection.execute(
             "SELECT day, count(*) FROM order_snapshots WHERE day BETWEEN %s AND %s GROUP BY day",

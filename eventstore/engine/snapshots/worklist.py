@@ -1,6 +1,6 @@
 """The orders whose snapshots are to be folded again, each from its latest kept state that is still valid."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -48,6 +48,7 @@ class Worklist(NamedTuple):
         days: Container[date],
         every: int | None = None,
         settled: bool = True,
+        on_progress: Callable[[int], object] = lambda _: None,
     ) -> int:
         """Fold the listed orders up to the id ``until`` and the business time ``until_ms``; write the
         snapshots at the end of ``days`` and, with ``every``, checkpoints. Returns the number of snapshots.
@@ -55,6 +56,7 @@ class Worklist(NamedTuple):
         Memory is flat. What is kept of an order ends before its first event that fails, or, where that is
         refused, before the first that makes a state which is; the order goes into quarantine, and the others
         go on. ``settled``: all that there is of them was folded, so those that do not fail are in it no more.
+        ``on_progress`` is told how many orders were done since.
         """
         starts = _Starts(self)
         layout = RowPerDay(starts, days, every)
@@ -70,6 +72,7 @@ class Worklist(NamedTuple):
         for batch in _batches(layout.outcomes(target, self._events(until, until_ms), advance)):
             written, failures = write_outcomes(self.connection, target, batch, again, add)
             snapshots += written
+            on_progress(len(batch))
             orders = [outcome.order_id for outcome in batch] if settled else []
             settle(self.connection, SNAPSHOTS, orders, failures)
             starts.forget()

@@ -27,6 +27,7 @@ from eventstore.face.cli import (
     writing,
 )
 from eventstore.face.cli.app import app
+from eventstore.face.cli.helping import arrange
 from eventstore.face.cli.output import any_character, close_output, complain, give_up_output
 from eventstore.face.cli.stopping import StoppedError
 from eventstore.face.times import UnreadableTimeError
@@ -59,6 +60,8 @@ __all__ = [
     "status",
     "writing",
 ]
+
+arrange(app)
 
 _FAILED, _MISTAKE, _INTERRUPTED = 1, 2, 130
 

@@ -10,6 +10,7 @@ from eventstore.alerts.errors import NotDeliveredError
 from eventstore.alerts.problems import Item, Problem
 from eventstore.face.cli.app import Json, app, fail
 from eventstore.face.cli.output import print_json
+from eventstore.kernel.verdicts import entry
 from eventstore.server.settings import file
 
 
@@ -46,6 +47,7 @@ def _outcome(way: Channel) -> str:
         severity="warning",
         title="test",
         text="Somebody tries whether alerts arrive.",
+        runbook=entry("alert-test"),
     )
     try:
         send_in_time(way, [Item(what="begins", problem=problem, since=now, at=now)])

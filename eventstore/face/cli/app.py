@@ -1,5 +1,6 @@
 """The command-line application and what its commands share."""
 
+from importlib.metadata import version
 from typing import Annotated
 from uuid import UUID
 
@@ -7,7 +8,7 @@ import typer
 
 from eventstore.face.cli.output import complain, note
 from eventstore.face.store import Store, as_uuid, connect
-from eventstore.face.times import as_text
+from eventstore.kernel.moments import moment
 from eventstore.log.freshness import Freshness
 
 app = typer.Typer(
@@ -16,8 +17,25 @@ app = typer.Typer(
     "PostgreSQL is started in EVENTSTORE_HOME (default: .eventstore).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eventstore {version('eventstore')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    wanted: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable object on standard output.")]
 
@@ -51,7 +69,7 @@ def say_how_old(found: Freshness | None) -> None:
     """Beside the answer of a replica, on standard error. Asked for before the answer, it claims no more."""
     if found is not None and found.complete_up_to is not None:
         note(
-            f"read from a replica: complete up to {as_text(found.complete_up_to)}, "
+            f"read from a replica: complete up to {moment(found.complete_up_to)}, "
             f"as the primary said {found.age_seconds:,.1f} s ago"
         )
 

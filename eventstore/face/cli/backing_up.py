@@ -11,7 +11,7 @@ import typer
 
 from eventstore.face.cli.app import Above, Json, app, fail
 from eventstore.face.cli.output import note, print_fields, print_json
-from eventstore.face.times import as_text, parse_time
+from eventstore.face.times import describe_time, parse_time
 from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import open_connection
 from eventstore.log.epochs import begin_epoch
@@ -92,8 +92,9 @@ def restore(
     """
     folder = _folder(source)
     moment = None if to is None else parse_time(to)
-    if moment is not None and moment > datetime.now(UTC):
-        raise fail(f"--to: {as_text(moment)} has not come yet")
+    if to is not None and moment is not None and moment > datetime.now(UTC):
+        when = describe_time(moment, to)
+        raise fail(f"--to: {when} has not come yet")
     url, home = _target(into)
     declare = _Declaration(reason, [*(above or []), *_known(folder)])
     if url is not None:

@@ -9,7 +9,8 @@ import typer
 from eventstore.engine.status import consumer_status
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import in_one_line, lag, print_fields, print_json, print_rows
-from eventstore.face.times import UnreadableTimeError, as_text, parse_time
+from eventstore.face.times import UnreadableTimeError, parse_time
+from eventstore.kernel.moments import moment
 from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import Connection
 from eventstore.log.consumers import (
@@ -51,7 +52,7 @@ def show_consumers(context: typer.Context, as_json: Json = False) -> None:
             consumer.owner or "whoever saves next",
             str(consumer.watermark),
             lag(consumer),
-            as_text(consumer.updated_at),
+            moment(consumer.updated_at),
             ", ".join(f"pid {pid}" for pid in consumer.followed_by) or "nobody",
         )
         for name, consumer in found.items()

@@ -19,7 +19,7 @@ def doctor(as_json: Json = False) -> None:
     """
     found = list(examine())
     if as_json:
-        print_json({"verdict": worst(found), "verdicts": found})
+        print_json({"verdict": worst(found), "verdicts": [each.as_json() for each in found]})
     else:
         print_verdicts(found)
     if worst(found) == "fail":

@@ -14,6 +14,7 @@ from eventstore.face.cli.output import print_json
 from eventstore.face.cli.timeline import print_difference, print_timeline
 from eventstore.face.times import as_text, describe_time, parse_time
 from eventstore.kernel.event_history import Change, HistoryEntry
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection
 
 
@@ -68,7 +69,7 @@ def _diff(
 ) -> None:
     first, second = map(parse_time, texts)
     if second < first:
-        raise fail(f"--diff: the first moment, {as_text(first)}, is later than the second, {as_text(second)}")
+        raise fail(f"--diff: the first moment, {moment(first)}, is later than the second, {moment(second)}")
     found = difference(connection, states, order_id, first, second)
     if found is None:
         raise fail(f"order {order_id} has no events")

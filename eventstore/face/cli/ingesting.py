@@ -17,7 +17,7 @@ from eventstore.orders.domain import DOMAIN
 
 @app.command(help=f"Append the events of files, plain or .gz: {in_words(DOMAIN.formats)}.")
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, or folders of files.")],
     as_json: Json = False,
 ) -> None:
     kept = "stopped: what was appended is kept; run it again: it goes on, and nothing goes in twice"

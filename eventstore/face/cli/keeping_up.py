@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, wait_exponential
 from eventstore.engine.follow import Pass, follow
 from eventstore.face.cli.app import open_store
 from eventstore.face.cli.output import complain, console, print_json
+from eventstore.kernel.counted import counted
 from eventstore.log.errors import BusyError, DatabaseUnavailableError
 from eventstore.orders.domain import DOMAIN
 
@@ -78,7 +79,7 @@ class _Told:
         if not self._as_json:
             if console.is_terminal:
                 typer.echo()
-            typer.echo(f"stopped; {self._events:,} events were folded, run it again to go on")
+            typer.echo(f"stopped; folded {counted(self._events, 'event')}, run it again to go on")
 
     def _line(self, done: Pass) -> str:
-        return f"{self._events:,} events folded, the last {done.events:,} in {done.seconds:.2f} s"
+        return f"folded {counted(self._events, 'event')}, the last {done.events:,} in {done.seconds:.2f} s"

@@ -1,5 +1,6 @@
 """orders: find an order by a piece of its id, its customer, or what it is like."""
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from eventstore.face.cli.output import console, print_json
 from eventstore.face.times import as_text, parse_time
 from eventstore.kernel.counted import counted
 from eventstore.kernel.shown import printable, shown
+from eventstore.log.connection import Connection
+from eventstore.orders.counts import count_orders
 from eventstore.orders.finding import FoundOrder, find_orders
 
 _HEADINGS = ("order", "status", "last event", "amount", "odd")
@@ -21,7 +24,7 @@ _HEADINGS = ("order", "status", "last event", "amount", "odd")
 def orders(
     piece: Annotated[
         str | None,
-        typer.Argument(metavar="[PIECE]", help="The beginning of an order id, or something within it."),
+        typer.Argument(metavar="PIECE", help="The beginning of an order id, or something within it."),
     ] = None,
     status: Annotated[str | None, typer.Option(help="Only those with this status, such as Shipped.")] = None,
     customer: Annotated[str | None, typer.Option(metavar="UUID", help="Only those of this customer.")] = None,
@@ -57,12 +60,13 @@ def orders(
         except ValueError as error:
             raise fail(str(error)) from None
         lag = lag_of(connection, watermark(connection, store.domain.states.name))
+        unknown = "" if found or as_json else _unknown(connection, status, sorted(given - {"any"}))
     more, found = len(found) > limit, found[:limit]
     if as_json:
         print_json({"orders": found, "more": more, "lag_events": lag.events})
         return
     if not found:
-        console.print("No such order.")
+        console.print(f"No such order{unknown}.", soft_wrap=True, markup=False)
     elif console.is_terminal:
         _print_table(found)
     else:
@@ -77,6 +81,19 @@ def orders(
             f"{counted(lag.events, 'event')}{or_more} not in this table yet: `eventstore refresh`.",
             style="dim",
         )
+
+
+def _unknown(connection: Connection, status: str | None, anomalies: Sequence[str]) -> str:
+    """What no order has of that which was asked for, and what there is."""
+    counts = count_orders(connection)
+    said = ""
+    if status is not None and status not in counts["status"]:
+        said += f": none has the status {shown(status)}, there are {', '.join(sorted(counts['status']))}"
+    for name in anomalies:
+        if name not in counts["anomaly"]:
+            there_are = ", ".join(sorted(counts["anomaly"])) or "no anomalies"
+            said += f": none has the anomaly {shown(name)}, there are {there_are}"
+    return said
 
 
 def _row(order: FoundOrder, at: str) -> tuple[str, ...]:

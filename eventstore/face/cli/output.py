@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from eventstore.engine.status import ConsumerStatus, ProjectionStatus
+from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.kernel.room import with_room
 from eventstore.kernel.shown import printable
 
@@ -110,7 +113,7 @@ def in_one_line(text: str) -> str:
 
 def lag(of: ProjectionStatus | ConsumerStatus) -> str:
     """How far a follower of the log is behind it."""
-    return f"{of.lag_events:,}{' or more' if of.lag_or_more else ''} events, {of.lag_seconds:.1f} s"
+    return f"{counted(of.lag_events, 'event', or_more=of.lag_or_more)}, {of.lag_seconds:.1f} s"
 
 
 def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -156,6 +159,6 @@ def _readable(value: Any) -> str:
         return f"{value:,.1f}"
     if isinstance(value, int):
         return f"{value:,}"
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat(sep=" ", timespec="milliseconds"))
+    if isinstance(value, datetime):
+        return moment(value, exact=True)
     return str(value)

@@ -7,6 +7,7 @@ from rich.table import Table
 from eventstore.engine.preview import Difference, Preview
 from eventstore.engine.projection import Projection
 from eventstore.face.cli.output import console, print_fields
+from eventstore.kernel.moments import moment
 
 
 def print_preview(found: Preview, projection: Projection[Any], title: str | None) -> None:
@@ -44,7 +45,7 @@ def _which(pair: Difference) -> str:
     return "\n".join(
         [
             str(pair.order_id),
-            *(f"{column} {value:%Y-%m-%d %H:%M:%S.%f}" for column, value in pair.which.items()),
+            *(f"{column} {moment(value, exact=True)}" for column, value in pair.which.items()),
         ]
     )
 

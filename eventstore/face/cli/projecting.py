@@ -15,11 +15,14 @@ from eventstore.engine.preview import preview as preview_promotion
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.promote import Promoted, promotion_policy, set_promotion_policy
 from eventstore.engine.promote import promote as promote_candidate
+from eventstore.engine.refresh import Refreshed
 from eventstore.engine.refresh import refresh as refresh_projection
+from eventstore.engine.standing import events_after, watermark
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.keeping_up import keep_up
 from eventstore.face.cli.output import console, print_fields, print_json, warn
 from eventstore.face.cli.previewing import print_preview
+from eventstore.face.cli.progress import event_progress
 from eventstore.face.cli.replaying import replay_all
 from eventstore.face.cli.stopping import told_when_stopped
 from eventstore.kernel.counted import counted
@@ -29,7 +32,7 @@ from eventstore.orders.domain import DOMAIN
 
 ProjectionName = Annotated[
     str | None,
-    typer.Argument(metavar="[PROJECTION]", help="One projection; without it all that fold by these rules."),
+    typer.Argument(metavar="PROJECTION", help="One projection; without it all that fold by these rules."),
 ]
 Only = Annotated[str | None, typer.Option(metavar="NAME", help="One projection, as if it were named.")]
 Projections = tuple[Projection[Any], ...]
@@ -51,9 +54,7 @@ def refresh(
         return
     kept = "stopped: what was folded is kept, whole chunks of it; run it again to go on"
     with told_when_stopped(kept), open_store() as store, store.connection() as connection:
-        results = {
-            projection.name: refresh_projection(connection, projection) for projection in DOMAIN.projections
-        }
+        results = {each.name: _refreshed(connection, each, as_json) for each in DOMAIN.projections}
         made = refresh_made_from(connection, DOMAIN, DOMAIN.projections)
     orders = results[DOMAIN.states.name]
     for name, result in results.items():
@@ -160,7 +161,7 @@ def promote(name: ProjectionName = None, only: Only = None, as_json: Json = Fals
 
 @app.command()
 def promotion(
-    policy: Annotated[str | None, typer.Argument(metavar="[auto|manual]", help="The new policy.")] = None,
+    policy: Annotated[str | None, typer.Argument(metavar="auto|manual", help="The new policy.")] = None,
     name: ProjectionName = None,
     only: Only = None,
     as_json: Json = False,
@@ -212,6 +213,12 @@ def rollback(name: ProjectionName = None, only: Only = None, as_json: Json = Fal
         one,
         as_json,
     )
+
+
+def _refreshed(connection: Connection, projection: Projection[Any], quiet: bool) -> Refreshed:
+    left = events_after(connection, watermark(connection, projection.name))
+    with event_progress(f"folding into {projection.name}", left, quiet=quiet, transient=True) as advance:
+        return refresh_projection(connection, projection, advance)
 
 
 def _all() -> Projections:

@@ -15,6 +15,7 @@ from eventstore.engine.prover import prove as prove_some
 from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import in_one_line, print_fields, print_json, progress_console
 from eventstore.face.cli.sealing import prove_one
+from eventstore.kernel.counted import counted
 
 
 def _event_id(text: str) -> UUID:
@@ -28,7 +29,7 @@ def _event_id(text: str) -> UUID:
 def prove(
     event_id: Annotated[
         UUID | None,
-        typer.Argument(parser=_event_id, metavar="[ID]", help="Of an event; with --version, of its order."),
+        typer.Argument(parser=_event_id, metavar="ID", help="Of an event; with --version, of its order."),
     ] = None,
     version: Annotated[int | None, typer.Option(min=1, help="Which event of the order ID.")] = None,
     checkpoint: Annotated[
@@ -74,7 +75,7 @@ def prove(
         for run in runs:
             end = "to the end" if run.finished else "more to come"
             print_fields(
-                {"looked_at": f"{run.events:,} events, {end}", "found": f"{len(run.findings):,}"},
+                {"looked_at": f"{counted(run.events, 'event')}, {end}", "found": f"{len(run.findings):,}"},
                 title=run.name,
             )
             for finding in run.findings[:10]:

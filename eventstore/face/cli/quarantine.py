@@ -10,8 +10,8 @@ from eventstore.engine.quarantine import SetAside, read_quarantine
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import console, print_json
-from eventstore.face.times import as_text
 from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
 from eventstore.kernel.shown import printable, shown
 from eventstore.orders.order import OrderState
 
@@ -59,7 +59,7 @@ def _line(each: SetAside) -> tuple[str, ...]:
         str(each.order_id),
         str(each.version or "-"),
         printable(each.event_type or "-"),
-        as_text(each.since),
+        moment(each.since),
         ", ".join(each.tables),
         printable(each.error),
     )
@@ -71,9 +71,7 @@ def _print_block(each: SetAside) -> None:
     )
     console.print(Text(f"{each.order_id}  {where}", style="bold"))
     console.print(Text(f"   {_why(each)}", style="red"))
-    console.print(
-        Text(f"   since {each.since:%Y-%m-%d %H:%M:%S} UTC, in {', '.join(each.tables)}", style="dim")
-    )
+    console.print(Text(f"   since {moment(each.since)}, in {', '.join(each.tables)}", style="dim"))
 
 
 def _why(each: SetAside) -> str:

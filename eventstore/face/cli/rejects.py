@@ -10,7 +10,6 @@ from rich.text import Text
 
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import console, print_fields, print_json
-from eventstore.face.times import as_text
 from eventstore.ingestion.files import printable
 from eventstore.ingestion.rejects import (
     Discarded,
@@ -23,6 +22,8 @@ from eventstore.ingestion.rejects import (
 )
 from eventstore.ingestion.rejects import discard as discard_rejects
 from eventstore.kernel.counted import counted
+from eventstore.kernel.moments import moment
+from eventstore.kernel.shown import shown
 from eventstore.log.connection import Connection
 
 _RAW_SHOWN = 200
@@ -31,7 +32,7 @@ _HEADINGS = ("id", "file", "line", "reason", "detail", "raw")
 rejects_app = typer.Typer(help="Lines that could not be appended, with their reasons.")
 app.add_typer(rejects_app, name="rejects")
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="As `eventstore rejects` shows them.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="As `eventstore rejects` shows them.")]
 
 
 @rejects_app.callback(invoke_without_command=True)
@@ -66,6 +67,12 @@ def rejects(
     if not counts:
         console.print("No rejects wait.")
         return
+    if not found:
+        of = " and ".join(
+            [f"the reason {shown(reason)}"] * (reason is not None)
+            + [f"the file {shown(file)}"] * (file is not None)
+        )
+        console.print(f"No line that waits has {of}.", markup=False)
     print_fields({"waiting": sum(counts.values()), "by_reason": counts})
     console.print("See one: `eventstore rejects show ID`. After a fix: `eventstore rejects retry`.")
     console.print("Never to be appended: `eventstore rejects discard ID… --reason TEXT`.")
@@ -101,6 +108,9 @@ def retry_rejects(ids: Ids = None, as_json: Json = False) -> None:
     All that wait, or those with these ids.
     """
     with open_store() as store, store.connection() as connection:
+        for each in ids or ():
+            if find_reject(connection, each) is None:
+                raise fail(f"there is no reject {each}: see `eventstore rejects`")
         done = retry(connection, store.domain.events, store.domain.formats, ids or None)
     print_json(done) if as_json else print_fields(
         {
@@ -146,8 +156,8 @@ def discard(
 
 def _ask(connection: Connection, kind: str | None, file: str | None) -> None:
     first = list_rejects(connection, reason=kind, file=file, limit=1000)
-    many = f"{len(first):,}{' or more' if len(first) == 1000 else ''}"
-    if not typer.confirm(f"Discard {many} lines? They are kept, and never tried again.", err=True):
+    many = counted(len(first), "line", or_more=len(first) == 1000)
+    if not typer.confirm(f"Discard {many}? What is discarded is kept, and never tried again.", err=True):
         raise fail("nothing was discarded", 1)
 
 
@@ -210,5 +220,5 @@ def _print_block(reject: Reject) -> None:
     console.print(head)
     console.print(Text(f"        {printable(reject.detail)}"))
     if reject.discarded_at:
-        who = printable(f"discarded {as_text(reject.discarded_at)} by {reject.discarded_by}")
+        who = printable(f"discarded {moment(reject.discarded_at)} by {reject.discarded_by}")
         console.print(Text(f"        {who}: {printable(reject.discard_reason or '')}", style="dim"))

@@ -66,7 +66,7 @@ def _replay(
     with event_progress(f"replaying {projection.name}", total, quiet=quiet) as advance:
         for bucket in buckets:
             done = replay_bucket(
-                connection, bucket, projection, on_progress=advance, folding=folding, held=True
+                connection, bucket, projection, on_progress=advance, folding=folding, for_preview=True
             )
             stand.add(bucket)
             counts["events"] += done.events

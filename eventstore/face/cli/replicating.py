@@ -9,7 +9,7 @@ import typer
 
 from eventstore.face.cli.app import Above, Json, app, open_store
 from eventstore.face.cli.output import print_fields, print_json, print_rows
-from eventstore.face.times import as_text
+from eventstore.kernel.moments import moment
 from eventstore.log.epochs import Epoch, begin_epoch, declare_epoch
 from eventstore.log.epochs import epochs as list_epochs
 from eventstore.log.freshness import freshness, tell_replicas
@@ -69,7 +69,7 @@ def show_epochs(context: typer.Context, as_json: Json = False) -> None:
     rows = [
         (
             str(epoch.epoch),
-            as_text(epoch.since),
+            moment(epoch.since),
             epoch.kind,
             str(epoch.last_id),
             epoch.declared_by or "found out",
@@ -103,7 +103,7 @@ def begin(
 
 @epochs_app.command()
 def declare(
-    epoch: Annotated[int, typer.Argument(help="An epoch that was found out.")],
+    epoch: Annotated[int, typer.Argument(metavar="EPOCH", help="An epoch that was found out.")],
     reason: Reason,
     as_json: Json = False,
 ) -> None:

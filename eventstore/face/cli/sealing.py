@@ -113,7 +113,7 @@ def verify(
 def prove_consistency(
     old: Annotated[str, typer.Argument(metavar="OLD", help="A checkpoint: its number, or a file.")],
     new: Annotated[
-        str | None, typer.Argument(metavar="[NEW]", help="A later one; without it, the newest.")
+        str | None, typer.Argument(metavar="NEW", help="A later one; without it, the newest.")
     ] = None,
     output: Output = None,
     as_json: Json = False,

@@ -16,8 +16,12 @@ _HEADINGS = ("name", "value", "from", "meaning")
 
 @app.command()
 def settings(
-    name: Annotated[str | None, typer.Argument(help="The setting of the store to change.")] = None,
-    value: Annotated[str | None, typer.Argument(help="Its new value, such as '10 minutes'.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The setting of the store to change.")
+    ] = None,
+    value: Annotated[
+        str | None, typer.Argument(metavar="VALUE", help="Its new value, such as '10 minutes'.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List all settings, or change one of the store, as in `eventstore settings max_hold '10 minutes'`.

@@ -8,6 +8,7 @@ import typer
 from eventstore.engine.snapshots.build import build_snapshots
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import print_fields, print_json
+from eventstore.face.cli.progress import event_progress
 from eventstore.kernel.shown import shown
 
 snapshots_app = typer.Typer(help="The state of each order at the end of each business day (UTC).")
@@ -29,8 +30,12 @@ def build(
     first_day, last_day = _day(first), _day(last)
     if last_day < first_day:
         raise fail(f"the last day, {last_day}, lies before the first, {first_day}")
-    with open_store() as store, store.connection() as connection:
-        done = build_snapshots(connection, store.domain.states, first_day, last_day)
+    with (
+        open_store() as store,
+        store.connection() as connection,
+        event_progress("folding", None, quiet=as_json, transient=True, unit="order") as advance,
+    ):
+        done = build_snapshots(connection, store.domain.states, first_day, last_day, advance)
     if as_json:
         print_json(done)
         return

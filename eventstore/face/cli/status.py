@@ -34,7 +34,7 @@ def status(
 ) -> None:
     """Say what is wrong and what to do, the worst first: log, holders, tables, rules, rejects, schedules.
 
-    Each line is ok, warn or fail, with a code that the runbook explains.
+    Each line is ok, warn or fail, with a code: docs/runbook.md has an entry for each.
     """
     with open_store() as store:
         while True:
@@ -44,7 +44,7 @@ def status(
                 console.clear()
             if as_json:
                 also = {"seals": seals, "backup": backup}
-                judged = {"verdict": worst(verdicts), "verdicts": verdicts}
+                judged = {"verdict": worst(verdicts), "verdicts": [each.as_json() for each in verdicts]}
                 print_json(msgspec.structs.asdict(now) | also | judged)
             else:
                 print_verdicts(verdicts)

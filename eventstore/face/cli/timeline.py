@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from eventstore.engine.event_history import Difference
-from eventstore.face.cli.output import console
+from eventstore.face.cli.output import console, note
 from eventstore.kernel.event_history import Change, HistoryEntry
+from eventstore.kernel.moments import moment
 from eventstore.kernel.recorded import RecordedEvent
 
 _WIDE = 130
@@ -42,6 +43,8 @@ def print_difference(found: Difference, first: str, second: str) -> None:
             (field, _value(change.before), _value(change.after)) for field, change in found.changes.items()
         ]
         _print_lines(("FIELD", f"AT {first}", f"AT {second}"), rows)
+        if not rows:
+            note(f"nothing changed between {first} and {second}")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
@@ -95,8 +98,8 @@ def _table(entries: Iterable[HistoryEntry]) -> Table:
             what.append(f"\n{mark.text}", style=f"not bold {mark.style}")
         table.add_row(
             str(event.version),
-            _time(event.happened_at),
-            _time(event.recorded_at),
+            _time(event.happened_at).removesuffix(" UTC"),  # the heading says it
+            _time(event.recorded_at).removesuffix(" UTC"),
             what,
             Text("\n".join(_changes(entry, "→"))),
             Text(_by(event)),
@@ -148,7 +151,7 @@ def _by(event: RecordedEvent) -> str:
 
 
 def _time(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d}"
+    return moment(at, exact=True)
 
 
 def _value(value: Any) -> str:

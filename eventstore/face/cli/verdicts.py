@@ -8,7 +8,7 @@ from rich.text import Text
 
 from eventstore.face.cli.output import console, in_one_line
 from eventstore.kernel.counted import counted
-from eventstore.kernel.verdicts import LEVELS, Level, Verdict, worst
+from eventstore.kernel.verdicts import LEVELS, Level, Verdict, entry, worst
 
 _STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -29,7 +29,7 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
         if verdict.next:
             said.append("\n→ ", style="bold").append(in_one_line(verdict.next), style="bold")
         if verdict.level != "ok":
-            said.append(f"  [{verdict.code}]", style="dim")
+            said.append(f"\n{entry(verdict.code)}", style="dim")
         level = Text(verdict.level, style=_STYLES[verdict.level])
         table.add_row(level, Text(in_one_line(verdict.subject)), said)
     console.print(Text(_headline(verdicts), style=_STYLES[worst(verdicts)]))

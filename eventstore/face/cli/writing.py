@@ -14,6 +14,7 @@ from eventstore.engine.state import state as state_of
 from eventstore.face.cli.app import Json, OrderId, app, fail, how_old, open_store
 from eventstore.face.cli.output import print_fields, print_json, warn
 from eventstore.face.times import as_text, describe_time, parse_time
+from eventstore.kernel.moments import moment
 from eventstore.kernel.recorded import RecordedEvent, to_ms
 from eventstore.log.append import append_json
 from eventstore.orders.domain import DOMAIN
@@ -107,9 +108,9 @@ def show(
         if state is None:
             raise fail(_why_there_is_none(order_id, store.stream(order_id)[:version], at_time, known_time))
     moments = {
-        name: as_text(moment) if as_json else describe_time(moment, text)
-        for name, moment, text in (("at", at_time, at), ("known", known_time, known))
-        if moment is not None and text is not None
+        name: as_text(time) if as_json else describe_time(time, text)
+        for name, time, text in (("at", at_time, at), ("known", known_time, known))
+        if time is not None and text is not None
     }
     shown = moments | msgspec.structs.asdict(state)
     if replica is not None:
@@ -131,8 +132,11 @@ def _why_there_is_none(
     if not events:
         return f"order {order_id} has no events"
     if known is not None and known < events[0].recorded_at:
-        first = as_text(events[0].recorded_at)
-        return f"order {order_id} was not known at {as_text(known)}: its first event was recorded at {first}"
-    first = as_text(min(e.happened_at for e in events if known is None or e.recorded_at <= known))
-    when = as_text(at) if at else "that time"
+        first = moment(events[0].recorded_at, exact=True)
+        return (
+            f"order {order_id} was not known at {moment(known, exact=True)}: "
+            f"its first event was recorded at {first}"
+        )
+    first = moment(min(e.happened_at for e in events if known is None or e.recorded_at <= known), exact=True)
+    when = moment(at, exact=True) if at else "that time"
     return f"order {order_id} had no events at {when}: its first happened at {first}"

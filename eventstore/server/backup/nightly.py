@@ -8,6 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from eventstore.kernel.moments import moment
 from eventstore.server.backup import base_backup, catalogue, dump, wal_archive
 from eventstore.server.backup.catalogue import Found
 from eventstore.server.backup.prune import prune
@@ -41,7 +42,7 @@ def why_due(url: str, backups: Path, now: datetime | None = None) -> str | None:
         return "the archived log has a gap after the last one"
     last_night = datetime.combine(now.date(), AT, UTC)
     last_night -= timedelta(days=1) if last_night > now else timedelta()
-    return f"the last one is older than {last_night:%Y-%m-%d %H:%M}" if _at(found[-1]) < last_night else None
+    return f"the last one is older than {moment(last_night)}" if _at(found[-1]) < last_night else None
 
 
 def take(url: str, backups: Path, keep: timedelta) -> Taken | None:

@@ -9,6 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import psutil
 
+from eventstore.kernel.moments import moment
 from eventstore.server import cluster, embedded
 from eventstore.server.backup import base_backup, catalogue, wal_archive
 from eventstore.server.backup.catalogue import Found
@@ -144,4 +145,4 @@ def _refuse_full(data: Path) -> None:
 
 
 def _utc(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{moment(at)}"

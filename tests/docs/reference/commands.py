@@ -47,7 +47,7 @@ def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _argument(argument: Any) -> str:
-    name = str(argument.metavar or argument.name.upper())
+    name = str(argument.metavar or argument.name.upper()) + ("…" if argument.nargs == -1 else "")
     return name if argument.required or name.startswith("[") else f"[{name}]"
 
 
