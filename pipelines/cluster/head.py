@@ -45,9 +45,10 @@ class Head(JobSubmissionClient):  # type: ignore[misc, unused-ignore]
         """How much room the nodes have; None where the head does not say."""
         try:
             answer = self._do_request("GET", "/api/cluster_status").json()
-            used, cpus = answer["data"]["clusterStatus"]["loadMetricsReport"]["usage"]["CPU"]
+            usage = answer["data"]["clusterStatus"]["loadMetricsReport"]["usage"]
+            used, cpus = usage.get("CPU", (0, 0))  # a head that has just begun has no nodes yet
             return Room(float(cpus), float(cpus) - float(used))
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             return None
 
     def node_addresses(self) -> list[str]:

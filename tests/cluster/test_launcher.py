@@ -44,7 +44,7 @@ class Recorded:
         if path.startswith("/api/version"):
             return 200, {"version": "4", "ray_version": "2.60.0", "ray_commit": "x", "session_name": "s"}
         if path.startswith("/api/cluster_status"):
-            usage = {"CPU": [self.cpus - self.free, self.cpus]}
+            usage = {"CPU": [self.cpus - self.free, self.cpus]} if self.cpus else {}
             return 200, {"data": {"clusterStatus": {"loadMetricsReport": {"usage": usage}}}}
         if path.startswith("/api/v0/nodes"):
             node = {"node_ip": "127.0.0.1", "state": "ALIVE"}
@@ -175,6 +175,13 @@ def test_on_a_full_cluster_a_run_waits_in_the_queue(make: Make, recorded: Record
     ):
         launch(launcher, run)
     assert recorded.submitted == []
+
+
+def test_a_head_without_nodes_gets_no_run(make: Make, recorded: Recorded, address: str) -> None:
+    recorded.free = recorded.cpus = 0
+    launcher, run = make(address, "STARTING")
+    with pytest.raises(DagsterUserCodeUnreachableError, match=r"0 of 0 processors are free"):
+        launch(launcher, run)
 
 
 def test_two_runs_do_not_count_on_the_same_free_processor(
