@@ -87,9 +87,9 @@ class ClusterRunLauncher(RayRunLauncher):
                 self._submit(run)
         except HeadAwayError as error:
             # Dagster puts a run whose code server is away back into the queue: so does this one.
-            raise DagsterUserCodeUnreachableError(
-                f"The run waits for the Ray cluster at {self.address}: {error}"
-            ) from None
+            why = f"The run waits for the Ray cluster at {self.address}: {error}"
+            self._instance.report_engine_event(why, run, cls=self.__class__)
+            raise DagsterUserCodeUnreachableError(why) from None
 
     def resume_run(self, context: ResumeRunContext) -> None:
         raise NotImplementedError("a lost run is retried")
