@@ -7,7 +7,7 @@ WORKERS := 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down cluster test test-cluster pages docs recipes pictures bench chaos mutants revision lint clean
+.PHONY: help demo up down cluster test test-cluster pages docs recipes browser pictures bench chaos mutants revision lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ cluster: $(VENV)/.installed-ray ## Start a Ray cluster on this machine, to try w
 	@$(PYTHON) -m pipelines.cluster.local $(if $(NODES),--nodes $(NODES))
 
 test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/cluster $(ARGS)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser --ignore=tests/cluster $(ARGS)
 
 test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-ray ## Kill runs, nodes and the head of a Ray cluster on this machine (10 minutes, 4 GB)
 	@$(PIP) 'kubernetes-validate>=1.37,<2'
@@ -40,7 +40,10 @@ docs: $(VENV)/.installed-dev ## Write docs/reference anew from the code
 recipes: $(VENV)/.installed-dev ## Follow all recipes of docs/extending.md in a copy, then test what they touch
 	@$(PYTHON) -m tests.docs.with_recipes $(ARGS)
 
-pictures: $(VENV)/.installed-dev ## Take the pictures of the README anew (wants Chromium, CHROMIUM=/usr/bin/chromium)
+browser: $(VENV)/.installed-dev ## Click through Dagster's pages in a real browser (wants Chromium, CHROMIUM=/usr/bin/chromium)
+	@$(PIP) 'playwright>=1.49,<2' && $(PYTHON) -m pytest -n0 $(ARGS) tests/browser
+
+pictures: $(VENV)/.installed-dev ## Take the pictures of the README and of docs/ anew (wants Chromium, CHROMIUM=/usr/bin/chromium)
 	@$(PIP) 'playwright>=1.49,<2' && $(PYTHON) -m tests.docs.pictures
 
 bench: $(VENV)/.installed-dev ## Measure speed into docs/benchmarks.md (EVENTS=10000000 ROUNDS=3 SECONDS=10, ONLY=append,ingest for some)

@@ -10,8 +10,9 @@ from eventstore.ingestion.load import ingest, ingest_landing
 from eventstore.kernel.counted import counted
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
-from pipelines.metadata import count_by, lines_by_file, per_second, table, with_reasons
-from pipelines.projections import OWNERS, live_asset, replay_asset
+from pipelines.catalogue import about, owners
+from pipelines.metadata import count_by, lines_by_file, numbers, table, with_reasons
+from pipelines.projections import live_asset, replay_asset
 from pipelines.resources import EventStore
 
 
@@ -27,14 +28,16 @@ class IngestConfig(dg.Config):
 @dg.asset(
     group_name="log",
     kinds={"python", "postgres"},
-    owners=OWNERS,
+    owners=owners(),
+    metadata=about("order_events", "docs/howto/ingest.md", "docs/reference/events.md"),
     pool="ingest",
 )
 def order_events(
     context: dg.AssetExecutionContext, config: IngestConfig, store: EventStore
 ) -> dg.MaterializeResult[None]:
-    """The log: every change to an order, as an immutable event. A run appends files of the landing folder.
+    """The log: every change to an order, as an event that never changes. All other tables are made from it.
 
+    A run appends the files that wait in the landing folder; Python and SQL append without a run.
     Lines that cannot be appended go to the table `rejects` with their reason; events that are in the log
     already are counted as duplicates, so that the same file twice does no harm. A file that cannot be read is
     tried again after growing pauses, after the others; it fails no run.
@@ -63,7 +66,7 @@ def order_events(
         context.log.warning(f"not read to its end: {each.file} ({each.reason})")
     return dg.MaterializeResult(
         metadata={
-            "events": done.appended,
+            **numbers(events=done.appended, seconds=done.seconds),
             "read": done.read,
             "duplicates": done.duplicates,
             "rejected": done.rejected,
@@ -72,7 +75,6 @@ def order_events(
             "lines_by_file": lines_by_file(done.files),
             "failed_files": with_reasons(done.failed),
             "skipped_names": with_reasons(done.skipped),
-            "events_per_second": per_second(done.appended, done.seconds),
             **where,
         },
         # Appending changes nothing that was in the log before: what was replayed from it stays valid.

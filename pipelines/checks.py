@@ -4,7 +4,8 @@ import time
 
 import dagster as dg
 
-from eventstore.engine.proofs import overlaps_proof, proofs_of
+from eventstore.engine.invariants.overlapping import overlaps_proof
+from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.ingestion.files import NotRead, look, printable
 from eventstore.ingestion.landing import waiting
@@ -141,7 +142,7 @@ def overlaps(store: EventStore) -> dg.AssetCheckResult:
     """
     with store.connect() as connection:
         [proof] = [proof for proof in proofs_of(DOMAIN) if proof.name == OVERLAPS]
-        found = prove(connection, proof, budget_of(connection) // len(proofs_of(DOMAIN))).findings
+        found = prove(connection, proof, budget_of(connection, proofs_of(DOMAIN))).findings
         state = proven(connection, proof)
     return dg.AssetCheckResult(
         passed=not found,

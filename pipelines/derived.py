@@ -7,13 +7,16 @@ from pydantic import Field
 
 from eventstore.engine.derived import Check, Derived, refresh_derived
 from eventstore.engine.snapshots.build import build_snapshots
+from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
+from eventstore.engine.standing import lag_of
 from eventstore.kernel.counted import counted
+from eventstore.log.counting import count_rows
 from eventstore.orders.domain import DOMAIN
 from pipelines.assets import LIVE, order_events
+from pipelines.catalogue import about, owners
 from pipelines.freshness import NIGHTLY, by_schedule
-from pipelines.metadata import ROWS, table, table_name
+from pipelines.metadata import ROWS, numbers, table, table_name
 from pipelines.partitions import days
-from pipelines.projections import OWNERS
 from pipelines.resources import EventStore
 from pipelines.runbook import asset_check
 from pipelines.telling import told
@@ -22,7 +25,8 @@ from pipelines.telling import told
 @dg.asset(
     group_name="snapshots",
     kinds={"python", "postgres"},
-    owners=OWNERS,
+    owners=owners(),
+    metadata=about(SNAPSHOTS, "docs/howto/past.md"),
     deps=[order_events],
     partitions_def=days,
     # One run for any range of days: a day is read from the log once, however many days are asked for.
@@ -34,7 +38,9 @@ from pipelines.telling import told
 def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> None:
     """The state of each order at the end of each business day (UTC) on which it changed.
 
-    Late events that reach into days that were built are folded into them by every run.
+    Each night builds the day before; soon after the first start the week up to the newest event is built.
+    Events that arrive late are taken into the days that they belong to by every run. Other days: select them
+    under *Materialize*, or `build_snapshots` in Python.
     """
     keys = sorted(context.partition_keys)
     with store.connect() as connection:
@@ -50,11 +56,15 @@ def order_snapshots(context: dg.AssetExecutionContext, store: EventStore) -> Non
             "with late events "
             "folded again"
         )
+        lag, all_rows = lag_of(connection, done.watermark), count_rows(connection, SNAPSHOTS).rows
         for key in keys:
+            rows = done.days.get(date.fromisoformat(key), 0)
             context.add_asset_metadata(
                 {
-                    "dagster/partition_row_count": done.days.get(date.fromisoformat(key), 0),
-                    "dagster/table_name": table_name(connection, "order_snapshots"),
+                    **numbers(rows=rows, seconds=done.seconds, lag=lag),
+                    "dagster/partition_row_count": rows,
+                    "dagster/row_count": all_rows,
+                    "dagster/table_name": table_name(connection, SNAPSHOTS),
                     "refolded": done.refreshed.orders,
                     "watermark": str(done.watermark),
                 },
@@ -73,10 +83,12 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
 
     @dg.asset(
         name=derived.name,
-        description=derived.description,
+        description=f"{derived.description}\n\nMade from `{derived.source.name}`: a run computes what has "
+        "changed there since the last one.",
         group_name="metrics",
-        kinds={"python", "postgres"},
-        owners=OWNERS,
+        kinds={"sql", "postgres"},
+        owners=owners(),
+        metadata=about(derived.name, "docs/reference/tables.md", "docs/extending.md"),
         deps=[LIVE[derived.source.name]],
         freshness_policy=by_schedule(derived.schedule),
         pool="metrics",
@@ -89,7 +101,9 @@ def _derived_asset(derived: Derived) -> dg.AssetsDefinition:
             context.log.info(f"{counted(done.written, 'row')} written, {done.gone:,} gone")
             return dg.MaterializeResult(
                 metadata={
-                    "written": done.written,
+                    **numbers(
+                        rows=done.written, seconds=done.seconds, lag=lag_of(connection, done.watermark)
+                    ),
                     "gone": done.gone,
                     "watermark": str(done.watermark),
                     **table(connection, derived.name),

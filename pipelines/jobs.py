@@ -14,8 +14,10 @@ from pipelines.cluster.places import WHERE_FILES_ARE
 from pipelines.ops import (
     compare_with_replay,
     end_overdue_holders,
+    launch_replay,
     prove_all,
     prove_some,
+    rebuild_everything,
     refresh_made_from_orders,
 )
 from pipelines.projections import promote_job, refresh_job, tags
@@ -112,6 +114,23 @@ def integrity_by_replay() -> None:
     compare_with_replay()
 
 
+@dg.job(name="rebuild", tags=tags(_DAY), executor_def=dg.in_process_executor)
+def rebuild_all() -> None:
+    """Make every read model anew from the log, beside the old one and then in its place: after a restore of
+    the log, or whenever `eventstore check` says so. A run that ended is gone on with.
+    """
+    rebuild_everything()
+
+
+@dg.job(tags=tags(_HOUR), executor_def=dg.in_process_executor)
+def replay() -> None:
+    """Replay `orders`, and all that folds by its rules, from the first event on, then promote: one click.
+
+    Launches the backfill that "Materialize all" on the page of the group would launch.
+    """
+    launch_replay()
+
+
 @dg.job(tags=tags(_HOUR), executor_def=dg.in_process_executor)
 def end_holders() -> None:
     """End the sessions that have kept readers or writers of the log waiting for too long."""
@@ -136,6 +155,8 @@ ALL: list[Any] = [
     integrity,
     integrity_of_everything,
     integrity_by_replay,
+    replay,
+    rebuild_all,
     end_holders,
     follow_rules,
 ]

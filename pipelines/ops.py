@@ -1,6 +1,11 @@
 """What is not an asset: steps that a person launches, or that only look."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import dagster as dg
+import msgspec
+from pydantic import Field
 
 from eventstore.engine.candidate import candidate, discard
 from eventstore.engine.change import same_rules
@@ -10,10 +15,13 @@ from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS
 from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import budget_of, prove, proven
+from eventstore.engine.rebuild import rebuild
 from eventstore.engine.replay import replay_bucket
 from eventstore.kernel.counted import counted
 from eventstore.log.holders import end_holders, in_words, what, who
 from eventstore.orders.domain import DOMAIN
+from pipelines.assets import LIVE, REPLAYS
+from pipelines.backfill import launch_backfill
 from pipelines.checks import OVERLAPS, holders_result
 from pipelines.metadata import ROWS, proofs_table, report_check
 from pipelines.resources import EventStore
@@ -61,7 +69,7 @@ def prove_all(context: dg.OpExecutionContext, store: EventStore) -> None:
 def _prove(context: dg.OpExecutionContext, store: EventStore, *, whole: bool) -> None:
     with store.connect() as connection:
         proofs = [proof for proof in proofs_of(DOMAIN) if whole or proof.name != OVERLAPS]
-        budget = None if whole else budget_of(connection) // len(proofs_of(DOMAIN))
+        budget = None if whole else budget_of(connection, proofs_of(DOMAIN))
         runs = [prove(connection, proof, budget) for proof in proofs]
         states = [proven(connection, proof) for proof in proofs]
     for run in runs:
@@ -77,6 +85,54 @@ def _prove(context: dg.OpExecutionContext, store: EventStore, *, whole: bool) ->
             metadata={"findings": found[:ROWS], **metadata},
             allow_retries=False,
         )
+
+
+@dg.op
+def launch_replay(context: dg.OpExecutionContext) -> None:
+    """Launch the backfill that replays every bucket of the tables that fold by the rules of `orders`.
+
+    After the last bucket it promotes, by the policy of each table. It goes on when this run has ended: the
+    page Runs, tab Backfills, shows how far it is.
+    """
+    names = [projection.name for projection in same_rules(DOMAIN, _STATES)]
+    backfill = launch_backfill(
+        context.instance,
+        [asset for name in names for asset in (REPLAYS[name], LIVE[name])],
+        title=f"Replay of {' and '.join(names)}",
+    )
+    context.log.info(f"Launched: {BUCKETS} buckets of {' and '.join(names)}; see /runs/b/{backfill}")
+    context.add_output_metadata(
+        {"backfill": dg.MetadataValue.path(f"/runs/b/{backfill}"), "buckets": BUCKETS * len(names)}
+    )
+
+
+class RebuildConfig(dg.Config):
+    """How a rebuild begins."""
+
+    anew: bool = Field(
+        default=False, description="From the beginning, also where an earlier run was left unfinished."
+    )
+
+
+@dg.op(pool="replay")
+def rebuild_everything(context: dg.OpExecutionContext, config: RebuildConfig, store: EventStore) -> None:
+    """Make every read model anew from the log; goes on where an earlier run was left unfinished."""
+
+    @contextmanager
+    def logged(name: str, total: int) -> Iterator[Callable[[int], None]]:
+        context.log.info(f"{name}: begins, about {total:,} events or rows")
+        yield lambda _: None
+        context.log.info(f"{name}: what was made anew is in its place")
+
+    with store.connect() as connection:
+        done = rebuild(connection, DOMAIN, anew=config.anew, shown=logged)
+    context.add_output_metadata(
+        {
+            "went_on": done.went_on,
+            "seconds": done.seconds,
+            "tables": dg.MetadataValue.json(msgspec.to_builtins(done.tables)),
+        }
+    )
 
 
 @dg.op(pool="replay")

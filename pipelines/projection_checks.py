@@ -10,6 +10,7 @@ from eventstore.engine.preview import preview as preview_promotion
 from eventstore.engine.preview_report import as_markdown
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.rules_verdicts import judge_change
+from eventstore.engine.standing import standing
 from eventstore.kernel.counted import counted
 from eventstore.kernel.moments import moment
 from eventstore.orders.domain import DOMAIN
@@ -75,6 +76,22 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             },
         )
 
+    @asset_check(asset)
+    def ahead_of_log(store: EventStore) -> dg.AssetCheckResult:
+        """Fails while the table holds an event that the log lacks, as after a restore: no run folds
+        anything onto it before the job `rebuild`.
+        """
+        with store.connect() as connection:
+            found = standing(connection, projection.name)
+        is_ahead = found is not None and found.is_ahead
+        return dg.AssetCheckResult(
+            passed=not is_ahead,
+            description="It holds events that the log lacks: launch the job rebuild, or `eventstore rebuild`."
+            if is_ahead
+            else "The log has what the table holds.",
+            metadata={"watermark": str(found.watermark) if found else "never refreshed"},
+        )
+
     @asset_check(f"{asset}_replay")
     def preview(store: EventStore) -> dg.AssetCheckResult:
         """What the promotion of the replay would change. Under unchanged rules it must be nothing."""
@@ -101,4 +118,4 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
             },
         )
 
-    return [fold_version, quarantined, preview]
+    return [fold_version, quarantined, ahead_of_log, preview]

@@ -18,13 +18,13 @@ from eventstore.log.connection import Connection
 from eventstore.log.counting import count_rows
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
+from pipelines.catalogue import about, owners
 from pipelines.freshness import FRESHNESS, PROOF_OF_LIFE, is_due
-from pipelines.metadata import per_second, table, table_name
+from pipelines.metadata import numbers, table, table_name
 from pipelines.partitions import buckets
 from pipelines.resources import EventStore
 from pipelines.telling import told
 
-OWNERS = ["team:orders"]
 _HOUR = 3600
 
 
@@ -43,6 +43,11 @@ def _pool(projection: Projection[Any]) -> str:
     return "refresh" if projection is DOMAIN.states else f"refresh_{projection.name}"
 
 
+def _page(projection: Projection[Any]) -> str:
+    """Which page of the docs tells of the table."""
+    return "docs/howto/past.md" if projection is DOMAIN.history else "docs/concepts.md"
+
+
 class PromotionConfig(dg.Config):
     """Whether a run promotes what waits for a person. A run by the clock does not."""
 
@@ -59,13 +64,15 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
 
     @dg.asset(
         name=f"{projection.name}_replay",
-        description=f"`{projection.name}` folded again from the first event, bucket by bucket, in a "
-        "candidate table beside the live one.\n\nReaders notice nothing. To replay everything, materialize "
-        "all of this group: when the last bucket of all that fold by the same rules stands, the next run "
-        "makes the candidates the live tables.",
+        description=f"`{projection.name}` computed again from the first event, in 16 parts (the buckets of "
+        "the log), in a candidate table beside the live one. It is made for a change of rules, or to prove "
+        "the live table right, never by the clock.\n\nReaders notice nothing until the last part is there: "
+        "then the next run of the live table compares both and takes the difference over. Launch it by the "
+        "job `replay`; on this page *Materialize* wants all partitions selected.",
         group_name=group(projection),
         kinds={"python", "postgres"},
-        owners=OWNERS,
+        owners=owners(),
+        metadata=about(projection.candidate, "docs/howto/rules.md"),
         deps=[log],
         partitions_def=buckets,
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=settings.buckets_per_run()),
@@ -85,11 +92,9 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
                 )
                 context.add_asset_metadata(
                     {
-                        "events": done.events,
-                        "rows": done.rows,
+                        **numbers(events=done.events, rows=done.rows, seconds=done.seconds),
                         "quarantined": done.quarantined,
                         "watermark": str(done.watermark),
-                        "events_per_second": per_second(done.events, done.seconds),
                         "dagster/partition_row_count": done.rows,
                         "dagster/table_name": table_name(connection, projection.candidate_bucket(bucket)),
                     },
@@ -110,11 +115,13 @@ def live_asset(
 
     @dg.asset(
         name=projection.name,
-        description=f"{projection.description}\n\nA run promotes a finished replay, if there is one, "
-        "then folds the events since the watermark.",
+        description=f"{projection.description}\n\nA run takes in the events since the last one. Where a "
+        f"replay (`{projection.name}_replay`) is complete, it first takes over what differs there, in one "
+        "transaction.",
         group_name=group(projection),
         kinds={"python", "postgres"},
-        owners=OWNERS,
+        owners=owners(),
+        metadata=about(projection.name, _page(projection), "docs/howto/rules.md"),
         deps=[log, dg.AssetDep(replay, partition_mapping=dg.AllPartitionMapping())],
         code_version=projection.fold_version,
         freshness_policy=FRESHNESS,
@@ -134,13 +141,9 @@ def live_asset(
             rules = found.fold_version if found else projection.fold_version
             return dg.MaterializeResult(
                 metadata={
-                    "events": done.events,
-                    "rows": done.rows,
+                    **numbers(events=done.events, rows=done.rows, seconds=done.seconds, lag=done.lag),
                     "refolded": done.refolded,
                     "watermark": str(done.watermark),
-                    "lag_events": done.lag.events,
-                    "lag_seconds": done.lag.seconds,
-                    "events_per_second": per_second(done.events, done.seconds),
                     "fold_version": rules,
                     "promoted": projection.name in promoted,
                     **_difference(promoted.get(projection.name)),
@@ -234,7 +237,7 @@ def promote_job(
         f"promote_{projection.name}",
         selection=selection,
         description=f"Make a complete replay the live {tables}, after reading the check `preview` of "
-        f"`{projection.name}_replay`, and run every check. One that was interrupted is gone on with.",
+        f"`{projection.name}_replay`, and run every check. One that was interrupted goes on from there.",
         config=dg.RunConfig(ops={projection.name: config}),
         tags=tags(_HOUR),
         executor_def=dg.in_process_executor,

@@ -8,9 +8,13 @@ from eventstore.engine.change import change_of, same_rules
 from eventstore.engine.derived import EVERY_TEN_MINUTES
 from eventstore.engine.interpretations import interpretations
 from eventstore.engine.lateness import EVERY_FIVE_MINUTES, EVERY_MINUTE
+from eventstore.engine.snapshots.due import Days, days_due, last_settled
+from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
+from eventstore.log.feed import BEGINNING, has_events_after
 from eventstore.log.holders import overdue_holders
 from eventstore.orders.domain import DOMAIN
 from pipelines import jobs
+from pipelines.partitions import FIRST_DAY, range_of
 from pipelines.projections import schedule
 from pipelines.resources import EventStore
 
@@ -95,14 +99,34 @@ def rules_every_minute(store: EventStore) -> dg.RunRequest | dg.SkipReason:
     return dg.RunRequest()
 
 
-# Yesterday, an hour after it ended: by then most of its late events are here; the others are folded in later.
-snapshots_every_night = dg.build_schedule_from_partitioned_job(
-    jobs.snapshot_day,
+@dg.schedule(
     name="snapshots_every_night",
-    hour_of_day=1,
+    job=jobs.snapshot_day,
+    cron_schedule="* * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Builds the snapshots of yesterday; late events are folded into the days before.",
+    description="Builds the snapshots of yesterday at one in the morning (UTC), of a week soon after the "
+    "first start, and of nights that were missed; late events are folded into the days before.",
 )
+def snapshots_every_night(
+    context: dg.ScheduleEvaluationContext, store: EventStore
+) -> dg.RunRequest | dg.SkipReason:
+    now = datetime.now(UTC)
+    with store.connect() as connection:
+        due = days_due(connection, now)
+        if due is None and has_events_after(connection, BEGINNING) and not _was_built(context.instance):
+            due = Days(last_settled(now), last_settled(now))  # somebody built it elsewhere: show it here, too
+    if due is None:
+        return dg.SkipReason("Every day that is over is built, or the log has no events yet.")
+    first, last = (max(day, FIRST_DAY) for day in due)
+    # The key: one run that fails, or takes long, is asked for again in an hour, not in a minute.
+    return dg.RunRequest(
+        run_key=f"{first} to {last}, {now:%Y-%m-%d %H}h", tags=range_of(str(first), str(last))
+    )
+
+
+def _was_built(instance: dg.DagsterInstance) -> bool:
+    return instance.get_latest_materialization_event(dg.AssetKey(SNAPSHOTS)) is not None
+
 
 ALL = [
     orders_every_minute,

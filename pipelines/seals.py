@@ -1,12 +1,13 @@
 """The audit trail: `log_seals`, its checks, and the verification of a part of the log a night, in turn."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
 import dagster as dg
 
-from eventstore.engine.standing import events_after
+from eventstore.engine.standing import Lag, events_after
 from eventstore.face.guarding import unsealed_for_long
 from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
@@ -21,10 +22,11 @@ from eventstore.seals.share import Round, verify_share
 from eventstore.seals.status import seal_status
 from eventstore.seals.verifying import ALTERED, INTACT, Verified
 from pipelines.assets import order_events
+from pipelines.catalogue import about, owners
 from pipelines.cluster.places import ON_HOST
 from pipelines.freshness import FRESHNESS, is_due
-from pipelines.metadata import ROWS
-from pipelines.projections import OWNERS, tags
+from pipelines.metadata import ROWS, numbers, table
+from pipelines.projections import tags
 from pipelines.resources import EventStore
 from pipelines.runbook import asset_check
 from pipelines.telling import told
@@ -36,7 +38,8 @@ _SHOWN = 5
 @dg.asset(
     group_name="log",
     kinds={"python", "postgres"},
-    owners=OWNERS,
+    owners=owners(),
+    metadata=about("seal_checkpoints", "docs/seals.md", "docs/auditing.md"),
     deps=[order_events],
     freshness_policy=FRESHNESS,
     pool="seals",
@@ -49,6 +52,7 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
     Keep a copy of that folder where the administrators of the database cannot write: see docs/seals.md.
     """
     with store.connect() as connection:
+        started = time.monotonic()
         try:
             left = partial(_unsealed, connection)
             done = seal(connection, outside(), on_progress=told(context, "sealing", left))
@@ -56,13 +60,16 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
             raise dg.Failure(str(error), allow_retries=False) from None
         for warning in done.warnings:
             context.log.warning(warning)
+        seconds = time.monotonic() - started
+        now = seal_status(connection)
         context.log.info(
             f"{counted(done.events, 'event')} sealed, {done.size:,} in all, by checkpoint {done.checkpoint}"
         )
-        walk = seal_status(connection).verification
         return dg.MaterializeResult(
             metadata={
-                "events": done.events,
+                **numbers(
+                    events=done.events, seconds=seconds, lag=Lag(now.unsealed, round(now.unsealed_seconds, 1))
+                ),
                 "size": done.size,
                 "checkpoint": done.checkpoint,
                 "sealed_at": _time(done.sealed_at),
@@ -71,8 +78,8 @@ def log_seals(context: dg.AssetExecutionContext, store: EventStore) -> dg.Materi
                 "public_key": done.key or "",
                 "stamped_at": _time(done.stamped_at),
                 "roots": _roots(connection),
-                "dagster/row_count": done.size,
-                **_verification(walk, done.size),
+                **table(connection, "seal_checkpoints"),
+                **_verification(now.verification, done.size),
             }
         )
 

@@ -9,6 +9,7 @@ from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.reading import events_between
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
+from eventstore.log.feed import published
 
 _CHUNK = 20_000
 
@@ -54,6 +55,15 @@ def standing_buckets(connection: Connection, projection: Projection[Any], foldin
         (projection.name, folding.version),
     )
     return {bucket for (bucket,) in rows}
+
+
+def reach(connection: Connection, found: Candidate, live: UUID) -> UUID:
+    """Up to where a complete candidate is caught up: to the live watermark, or where a bucket is beyond it.
+
+    A live watermark that no reader can have reached is damaged, and does not count.
+    """
+    until = max(found.watermarks)
+    return live if until < live <= published(connection) else until
 
 
 def catch_up(

@@ -6,6 +6,7 @@ from uuid import UUID
 from eventstore.engine.projection import Projection
 from eventstore.engine.reading import FOLD_JSON, events_in
 from eventstore.engine.row_per_order import read_states
+from eventstore.engine.standing import AHEAD_OF_LOG
 from eventstore.engine.state import folded_or_raise
 from eventstore.kernel.folding import S
 from eventstore.kernel.recorded import FoldEvent, fold_order, to_ms
@@ -17,10 +18,10 @@ def current(connection: Connection, projection: Projection[S], order_id: UUID) -
 
     None for an order without events. Raises UnfoldableEventError where one of them makes no sense.
     """
-    table_version, is_set_aside = _standing(connection, projection, order_id)
+    table_version, goes_on = _standing(connection, projection, order_id)
     folding = projection.folding(table_version)
     state = read_states(connection, projection, projection.name, [order_id]).get(order_id)
-    if state is None or folding is None or state.fold_version is not None or is_set_aside:
+    if state is None or folding is None or state.fold_version is not None or not goes_on:
         state = projection.initial(order_id)
     tail = _events_above(connection, projection, order_id, state.version)
     if state.version and any(event.created_at < to_ms(state.last_event_at) for event in tail):
@@ -31,13 +32,15 @@ def current(connection: Connection, projection: Projection[S], order_id: UUID) -
 
 
 def _standing(connection: Connection, projection: Projection[Any], order_id: UUID) -> tuple[str, bool]:
-    """The rules of the table, and whether the order's row holds only what precedes an event that fails."""
+    """The rules of the table, and whether what follows may be folded onto the order's row: not where that
+    holds only what precedes an event that fails, nor where the table is ahead of the log.
+    """
     row = connection.execute(
-        "SELECT fold_version, EXISTS (SELECT FROM quarantine WHERE projection = name AND order_id = %s) "
-        "FROM projections WHERE name = %s",
+        "SELECT fold_version, NOT EXISTS (SELECT FROM quarantine WHERE projection = name AND order_id = %s) "
+        f"AND NOT ({AHEAD_OF_LOG}) FROM projections WHERE name = %s",
         (order_id, projection.name),
     ).fetchone()
-    return (row[0], row[1]) if row else (projection.fold_version, False)
+    return (row[0], row[1]) if row else (projection.fold_version, True)
 
 
 def _events_above(

@@ -103,28 +103,42 @@ def _refresh(connection: Connection, derived: Derived, *, rebuild: bool) -> Deri
     register(connection, derived.source.name, derived.source.fold_version)
     register(connection, derived.name, derived.source.fold_version)
     with one_moment(connection):
-        connection.execute("SET LOCAL eventstore.refreshing = 'on'")  # the guards of derived tables ask
-        after = lock(connection, derived.name).watermark
-        source = standing(connection, derived.source.name)
-        assert source is not None
-        queues = [_queue(connection, name) for name in (derived.name, *derived.queues)]
-        unknown = after == BEGINNING or source.watermark < after
-        if rebuild or unknown or any(_holds_everything(connection, queue) for queue in queues):
-            after = BEGINNING
-            _note_everything(connection, derived, queues)
-        else:
-            _take_notes(connection, queues)
-        if derived.also is not None:
-            connection.execute(derived.also.read_bytes(), {"after": after, "until": source.watermark})
-        written, gone = _write(connection, derived, queues[0])
-        advance(connection, derived.name, source.watermark, source.fold_version)
+        written, gone, watermark = bring_up(connection, derived, rebuild=rebuild)
     return DerivedRefreshed(
         written=written,
         gone=gone,
         rows=count_rows(connection, derived.name).rows,
-        watermark=source.watermark,
+        watermark=watermark,
         seconds=time.monotonic() - started,
     )
+
+
+def bring_up(connection: Connection, derived: Derived, *, rebuild: bool) -> tuple[int, int, UUID]:
+    """What a refresh does, in a transaction that sees one moment: returns the rows written and gone, and the
+    watermark of the source.
+    """
+    connection.execute("SET LOCAL eventstore.refreshing = 'on'")  # the guards of derived tables ask
+    after = lock(connection, derived.name).watermark
+    source = standing(connection, derived.source.name)
+    assert source is not None
+    queues = [_queue(connection, name) for name in (derived.name, *derived.queues)]
+    unknown = after == BEGINNING or source.watermark < after
+    if rebuild or unknown or any(_holds_everything(connection, queue) for queue in queues):
+        after = BEGINNING
+        _note_everything(connection, derived, queues)
+    else:
+        _take_notes(connection, queues)
+    if derived.also is not None:
+        connection.execute(derived.also.read_bytes(), {"after": after, "until": source.watermark})
+    written, gone = _write(connection, derived, queues[0])
+    advance(connection, derived.name, source.watermark, source.fold_version)
+    return written, gone, source.watermark
+
+
+def forget_notes(connection: Connection, derived: Derived) -> None:
+    """Make what ``bring_up`` has taken away in this transaction of no effect on the next one in it."""
+    for name in (derived.name, *derived.queues):
+        connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(f"{name}_noted")))
 
 
 class _Queue(NamedTuple):

@@ -21,11 +21,14 @@ def orders_to_heal(
         return tried, []
     learned: set[UUID] = set()
     for table in tables or (target.table,):
-        learned |= _with_learned_events(connection, target, table)
+        learned |= with_learned_events(connection, target, table)
     return tried, list(learned.difference(tried))
 
 
-def _with_learned_events(connection: Connection, target: Target, table: str) -> set[UUID]:
+def with_learned_events(connection: Connection, target: Target, table: str) -> set[UUID]:
+    """The orders in a table that list an event as unknown which the rules know by now."""
+    if "unknown_events" not in target.projection.columns:
+        return set()
     name = sql.Identifier(table)
     # A table without statistics yet is thought to be full of unknown events, and would be read as a whole.
     connection.execute("SET LOCAL enable_seqscan = off")

@@ -35,6 +35,7 @@ def judge_store(
         *_holders(connection, status),
         *_clock(status),
         *judge_rules(connection, domain),
+        *_rebuild(status),
         *_tables(connection, domain, status, ages),
         _quarantine(connection, domain),
         *_consumers(connection, status),
@@ -87,6 +88,18 @@ def _held(holder: Holder) -> str:
 def _clock(status: Status) -> Iterator[Verdict]:
     for warning in status.clock.warnings:
         yield Verdict(code="clock", level="warn", subject="clock", sentence=warning)
+
+
+def _rebuild(status: Status) -> Iterator[Verdict]:
+    if status.rebuild is not None:
+        yield Verdict(
+            code="rebuild-unfinished",
+            level="warn",
+            subject="rebuild",
+            sentence=f"began {moment(status.rebuild.began_at)}, and is at work or was stopped; "
+            f"left: {', '.join(status.rebuild.left) or 'the last refresh'}",
+            next="eventstore rebuild",
+        )
 
 
 def _tables(

@@ -55,6 +55,14 @@ def judge_lag(
     ``age`` is the time since the last run that succeeded; None where nothing runs by the clock, or never did.
     ``append_open``: whether events may wait for an append that is open.
     """
+    if found.ahead_of_log:
+        return Verdict(
+            code="ahead-of-log",
+            level="fail",
+            subject=name,
+            sentence="holds events that the log lacks, as after a restore: nothing is folded onto it",
+            next="eventstore rebuild",
+        )
     allowed, late = allowed_lag(domain, name, limits), timedelta(seconds=found.lag_seconds)
     code = "never-refreshed" if found.updated_at is None else "lag"
     level: Level = "ok"

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from psycopg import sql
 
-from eventstore.engine.candidate import candidate, catch_up
+from eventstore.engine.candidate import candidate, catch_up, reach
 from eventstore.engine.difference import names_of
 from eventstore.engine.projection import Projection
 from eventstore.engine.refresh import refresh
@@ -75,7 +75,7 @@ def preview(
         found = candidate(connection, projection, folding, lock=True)
         if not found.complete:
             return None
-        until = max(live.watermark, *found.watermarks)
+        until = reach(connection, found, live.watermark)
         catch_up(connection, projection, folding, min(found.watermarks), until)
         counts, columns = _count(connection, projection)
         return Preview(

@@ -7,13 +7,14 @@ from uuid import UUID
 import msgspec
 from psycopg import sql
 
-from eventstore.engine.candidate import candidate, catch_up
+from eventstore.engine.candidate import candidate, catch_up, reach
 from eventstore.engine.difference import apply_difference
 from eventstore.engine.projection import Projection
 from eventstore.engine.standing import advance, lock, register, standing
 from eventstore.kernel.folding import Folding
 from eventstore.kernel.shown import shown
 from eventstore.log.connection import Connection
+from eventstore.log.feed import newest_up_to
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +64,7 @@ def promote(
         found = candidate(connection, projection, folding, lock=True)
         if not found.complete or (not by_hand and (found.for_preview or live.promotion == "manual")):
             return None
-        until = max(live.watermark, *found.watermarks)
+        until = reach(connection, found, live.watermark)
         caught_up = catch_up(connection, projection, folding, min(found.watermarks), until)
         added, changed, gone = apply_difference(connection, projection)
         connection.execute("DELETE FROM quarantine WHERE projection = %s", (projection.name,))
@@ -71,7 +72,8 @@ def promote(
             "UPDATE quarantine SET projection = %s WHERE projection = %s",
             (projection.name, projection.candidate),
         )
-        advance(connection, projection.name, until, folding.version)
+        # The last event that it holds: whether the log has that one tells whether the table is ahead of it.
+        advance(connection, projection.name, reached := newest_up_to(connection, until), folding.version)
         connection.execute("DELETE FROM replay_buckets WHERE projection = %s", (projection.name,))
         connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(projection.candidate)))
     return Promoted(
@@ -80,6 +82,6 @@ def promote(
         gone=gone,
         caught_up=caught_up,
         fold_version=folding.version,
-        watermark=until,
+        watermark=reached,
         seconds=time.monotonic() - started,
     )

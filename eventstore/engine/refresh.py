@@ -12,7 +12,16 @@ from eventstore.engine.healing import orders_to_heal
 from eventstore.engine.projection import Projection, Target
 from eventstore.engine.quarantine import set_aside_since
 from eventstore.engine.reading import events_between
-from eventstore.engine.standing import Lag, Standing, advance, has_news, lag_of, lock, register, watermark
+from eventstore.engine.standing import (
+    Lag,
+    Standing,
+    advance,
+    has_news,
+    lag_of,
+    lock_to_go_on,
+    register,
+    watermark,
+)
 from eventstore.log.connection import Connection
 from eventstore.log.feed import horizon, publish_horizon
 
@@ -37,7 +46,7 @@ def refresh(
     """Fold everything that was committed before the call; cost follows the number of new events.
 
     Commits chunk by chunk, rows and watermark together. Of two refreshes at once the second waits its turn
-    and finds less to do.
+    and finds less to do. Raises AheadOfLogError where the table waits for a rebuild.
     """
     started = time.monotonic()
     register(connection, projection.name, projection.fold_version)
@@ -50,7 +59,7 @@ def refresh(
         until = horizon(connection)
         while True:
             with connection.transaction():
-                standing = lock(connection, projection.name)
+                standing = lock_to_go_on(connection, projection.name)
                 chunk = events_between(connection, projection.events, standing.watermark, until, _CHUNK)
                 if chunk:
                     target = live(projection, standing)
@@ -86,7 +95,7 @@ def live(projection: Projection[Any], standing: Standing) -> Target:
 def _heal(connection: Connection, projection: Projection[Any]) -> int:
     """Fold the orders again that were set aside, or that hold events whose type has been learned since."""
     with connection.transaction():
-        standing = lock(connection, projection.name)
+        standing = lock_to_go_on(connection, projection.name)
         target = live(projection, standing)
         tried, learned = orders_to_heal(connection, target)
         rows = refold(connection, target, tried, standing.watermark, only_changed=True)

@@ -14,7 +14,29 @@ from eventstore.engine.projection import Projection
 from eventstore.kernel.folding import Folding
 from eventstore.log.connection import Connection
 from eventstore.log.counting import COUNTED
+from eventstore.log.errors import EventStoreError
 from eventstore.log.feed import BEGINNING, has_events_after
+
+#: Of a row of ``projections``, whether the event that its watermark names is not in the log: a restore, or
+#: damage, took it away. Where it is the end of a millisecond, it names none.
+AHEAD_OF_LOG = (
+    "watermark <> '00000000-0000-0000-0000-000000000000' "
+    "AND watermark <> uuidv7_ceiling(uuidv7_ms(watermark)) "
+    "AND NOT EXISTS (SELECT FROM order_events e WHERE e.id = watermark)"
+)
+
+
+_COLUMNS = f"watermark, fold_version, promotion, updated_at, {AHEAD_OF_LOG}"
+
+
+class AheadOfLogError(EventStoreError):
+    """A read model holds events that the log lacks: what comes now must not be folded onto them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is ahead of the log: it holds events that were taken away, as by a restore; "
+            "run `eventstore rebuild`"
+        )
 
 
 class Standing(NamedTuple):
@@ -24,6 +46,7 @@ class Standing(NamedTuple):
     fold_version: str  #: the rules that folded it
     promotion: str  #: "auto" or "manual"
     updated_at: datetime
+    is_ahead: bool  #: the log lacks an event that it holds: it waits for a rebuild
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -44,9 +67,7 @@ def register(connection: Connection, name: str, fold_version: str) -> None:
 
 def standing(connection: Connection, name: str) -> Standing | None:
     """Where a read model stands; None before its first refresh."""
-    row = connection.execute(
-        "SELECT watermark, fold_version, promotion, updated_at FROM projections WHERE name = %s", (name,)
-    ).fetchone()
+    row = connection.execute(f"SELECT {_COLUMNS} FROM projections WHERE name = %s", (name,)).fetchone()
     return Standing(*row) if row else None
 
 
@@ -59,7 +80,7 @@ def watermark(connection: Connection, name: str) -> UUID:
 def lock(connection: Connection, name: str) -> Standing:
     """Where it stands, locked until the transaction ends: one writer of a read model at a time."""
     row = connection.execute(
-        "SELECT watermark, fold_version, promotion, updated_at FROM projections WHERE name = %s FOR UPDATE",
+        f"SELECT {_COLUMNS} FROM projections WHERE name = %s FOR UPDATE",
         (name,),
     ).fetchone()
     assert row is not None, "register() comes first"
@@ -78,6 +99,20 @@ def advance(connection: Connection, name: str, to: UUID, fold_version: str | Non
 def has_news(connection: Connection, name: str) -> bool:
     """Whether the log holds events above the watermark."""
     return has_events_after(connection, watermark(connection, name))
+
+
+def ahead_of_log(connection: Connection) -> list[str]:
+    """The read models that hold an event which the log lacks: a probe of an index each."""
+    rows = connection.execute(f"SELECT name FROM projections WHERE {AHEAD_OF_LOG} ORDER BY name")
+    return [name for (name,) in rows]
+
+
+def lock_to_go_on(connection: Connection, name: str) -> Standing:
+    """`lock`, for who folds new events onto what is there. Raises AheadOfLogError."""
+    found = lock(connection, name)
+    if found.is_ahead:
+        raise AheadOfLogError(name)
+    return found
 
 
 def lag_of(connection: Connection, watermark: UUID) -> Lag:

@@ -8,9 +8,9 @@ import msgspec
 from psycopg.rows import dict_row
 
 from eventstore.engine.domain import Domain
-from eventstore.engine.proofs import proofs_of
+from eventstore.engine.proofs import proofs_of, read_models
 from eventstore.engine.prover import Proven, proven
-from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
+from eventstore.engine.rebuild import Unfinished, unfinished
 from eventstore.engine.standing import lag_of, standing
 from eventstore.kernel.recorded import from_ms
 from eventstore.log.clock import Clock, clock
@@ -28,6 +28,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     lag_or_more: bool  #: there are more events than were counted
     fold_version: str | None  #: the rules that folded its rows; None before the first refresh
     updated_at: datetime | None
+    ahead_of_log: bool  #: it holds an event that the log lacks, and waits for a rebuild
 
 
 class ConsumerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     horizon: datetime  #: the feed is complete up to here
     horizon_holders: list[dict[str, Any]]  #: sessions whose open append holds the horizon back
     projections: dict[str, ProjectionStatus]
+    rebuild: Unfinished | None  #: of all read models, that is under way or was left unfinished
     proofs: dict[str, Proven]  #: of what the read models say
     consumers: dict[str, ConsumerStatus]
     rejects: dict[str, int]  #: unresolved, by reason
@@ -71,7 +73,8 @@ def status(connection: Connection, domain: Domain[Any]) -> Status:
         overdue_holders=overdue,
         clock=ahead,
         warnings=[in_words(holder) for holder in overdue] + ahead.warnings,
-        projections={name: read_model_status(connection, name) for name in _read_models(domain)},
+        projections={name: read_model_status(connection, name) for name in read_models(domain)},
+        rebuild=unfinished(connection, domain),
         proofs={proof.name: proven(connection, proof) for proof in proofs_of(domain)},
         consumers={
             consumer.name: consumer_status(connection, consumer) for consumer in consumers(connection)
@@ -82,15 +85,6 @@ def status(connection: Connection, domain: Domain[Any]) -> Status:
             ).fetchall()
         ),
     )
-
-
-def _read_models(domain: Domain[Any]) -> list[str]:
-    """All that has a watermark of its own, in the order in which one is made from the other."""
-    return [
-        *(projection.name for projection in domain.projections),
-        SNAPSHOTS,
-        *(derived.name for derived in domain.derived),
-    ]
 
 
 def read_model_status(connection: Connection, name: str) -> ProjectionStatus:
@@ -105,6 +99,7 @@ def read_model_status(connection: Connection, name: str) -> ProjectionStatus:
         lag_or_more=lag.or_more,
         fold_version=found.fold_version if found else None,
         updated_at=found.updated_at if found else None,
+        ahead_of_log=found is not None and found.is_ahead,
     )
 
 

@@ -26,9 +26,9 @@ def judge_findings(proofs: Mapping[str, Proven]) -> list[Verdict]:
             code="proof-failed",
             level="fail",
             subject="proofs",
-            sentence=f"{counted(sum(wrong.values()), 'finding')} in {', '.join(wrong)}: rows differ from the "
-            "log",
-            next="eventstore status --details, then eventstore replay",
+            sentence=f"{counted(sum(wrong.values()), 'finding')} in {', '.join(wrong)}: what must "
+            "hold does not",
+            next="eventstore check --all, which names each, then eventstore rebuild",
         )
     ]
 

@@ -42,6 +42,23 @@ def horizon(connection: Connection) -> UUID:
     return UUID(str(row[0]))
 
 
+def newest_up_to(connection: Connection, until: UUID) -> UUID:
+    """The id of the last event up to ``until``, which is no higher than the horizon; or the beginning."""
+    row = connection.execute(
+        "SELECT id FROM order_events WHERE id <= %s ORDER BY id DESC LIMIT 1", (until,)
+    ).fetchone()
+    return row[0] if row else BEGINNING
+
+
+def published(connection: Connection) -> UUID:
+    """No reader was ever shown an id above this."""
+    row = connection.execute(
+        "SELECT uuidv7_ceiling(coalesce(pg_sequence_last_value('feed_horizon'), 0))"
+    ).fetchone()
+    assert row is not None
+    return UUID(str(row[0]))
+
+
 class Page(NamedTuple):
     """Some events of the feed, and the position behind them."""
 

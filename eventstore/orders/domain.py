@@ -23,7 +23,7 @@ def _new_order(order_id: UUID) -> OrderState:
 
 ORDERS = Projection(
     name="orders",
-    description="The current state of each order: the fold of its events by (created_at, version).",
+    description="The current state of each order: what its events amount to, sorted by when they happened.",
     initial=_new_order,
     foldings=ORDER_RULES,
     events=EVENTS,

@@ -121,8 +121,21 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     web_url: Annotated[
         str, Meta(description="where others reach Dagster's web pages: the links in alerts begin so")
     ] = ""
+    owners: Annotated[
+        str,
+        Meta(
+            description="who answers for the tables, shown on Dagster's pages: team:NAME or mail addresses, "
+            "with commas between"
+        ),
+    ] = "team:orders"
+
+    def each_owner(self) -> list[str]:
+        """The owners, one by one."""
+        return [each.strip() for each in self.owners.split(",") if each.strip()]
 
 
+#: As Dagster takes them.
+_OWNER = re.compile(r"team:[A-Za-z0-9_]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 _KINDS = {
     "`str | null`": "a text",
     "`int | null`": "a whole number",
@@ -154,6 +167,11 @@ def read_machine(home: Path) -> Machine:
             _refuse_password(checked(url, name=f"{file}: {name}"), file, name)
     if machine.ray_address is not None:
         checked_head(machine.ray_address, name=f"{file}: ray_address")
+    for owner in machine.each_owner():
+        if not _OWNER.fullmatch(owner):
+            raise ServerError(
+                f"{file}: owners: {shown(owner)} is neither team:NAME (letters, digits, _) nor an address"
+            )
     return machine
 
 

@@ -1,4 +1,4 @@
-"""``make docs``: write the reference anew, from the code and from a database of its own."""
+"""``make docs``: write the reference and the catalogue anew, from the code and from a database of its own."""
 
 import tempfile
 from pathlib import Path
@@ -8,7 +8,7 @@ import psycopg
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import embedded
-from tests.docs.pages import FOLDER, pages
+from tests.docs.pages import FOLDER, made
 from tests.docs.snippets import ROOT
 
 
@@ -19,12 +19,11 @@ def main() -> None:
             url = embedded.start(home)
             migrate.upgrade(url, functions=DOMAIN.functions)
             with psycopg.connect(url) as connection:
-                made = pages(connection)
+                files = made(connection)
         finally:
             embedded.stop(home)
     FOLDER.mkdir(exist_ok=True)
-    for name, text in made.items():
-        path = FOLDER / name
+    for path, text in files.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.relative_to(ROOT)}")

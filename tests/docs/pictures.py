@@ -1,21 +1,17 @@
-"""``make pictures``: the pictures of the README, of a real Dagster and a real terminal, into ``docs/images``.
+"""``make pictures``: the pictures of the README and of docs/, of a real Dagster and a real terminal.
 
-Wants Chromium, where it is (CHROMIUM) or on the PATH, and the package playwright.
+Wants Chromium, where it is (CHROMIUM) or on the PATH, and the package playwright. Look at what it made.
 """
 
 import io
 import os
 import pty
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +19,7 @@ from uuid import UUID
 
 import dagster as dg
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Page
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
@@ -41,24 +37,16 @@ from eventstore import (
 from eventstore.server import embedded
 from pipelines.definitions import build_defs
 from pipelines.instance import prepare
+from tests.browser.site import LOCATION, Site, button, press, site, until
 from tests.docs.snippets import ROOT
 
 _IMAGES = ROOT / "docs" / "images"
 _ORDER = UUID("0198c2f4-7d5e-7000-8000-3c9b1e5d2a10")
 _COLUMNS = 140
 #: Of the browser's window. At this width the groups are drawn with the names of their assets only.
-_WIDTH, _HEIGHT = 1200, 860
+_WINDOW = {"width": 1200, "height": 860}
 _LEFT, _TOP = 369, 110  #: of the graph in it
-_BROWSER = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-_LONGEST_S = 180
+_NAVIGATION = 240  #: how wide it is
 
 
 def main() -> None:
@@ -69,8 +57,10 @@ def main() -> None:
         try:
             _make_data()
             _terminal(["eventstore", "history", str(_ORDER)], _IMAGES / "history.svg")
-            with _dagster() as url, _browser() as page:
-                _lineage(page, url, _IMAGES / "lineage.png")
+            with site(Path(folder), viewport=_WINDOW, device_scale_factor=1.5) as dagster:
+                _columns(dagster, _IMAGES / "columns.png")
+                _replay(dagster)
+                _lineage(dagster.page, dagster.url, _IMAGES / "lineage.png")
         finally:
             embedded.stop(Path(folder))
 
@@ -127,41 +117,6 @@ def _terminal(command: list[str], path: Path) -> None:
     path.write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE), encoding="utf-8")
 
 
-@contextmanager
-def _dagster() -> Iterator[str]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen([sys.executable, "-m", "pipelines.up", "--port", str(port)], cwd=ROOT) as process:
-        try:
-            until = time.monotonic() + _LONGEST_S
-            while not _answers(url):
-                assert time.monotonic() < until, "Dagster does not start"
-                time.sleep(0.5)
-            yield url
-        finally:
-            process.terminate()
-
-
-def _answers(url: str) -> bool:
-    with suppress(OSError):
-        urllib.request.urlopen(f"{url}/server_info", timeout=5).close()
-        return True
-    return False
-
-
-@contextmanager
-def _browser() -> Iterator[Page]:
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_BROWSER)
-        page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, device_scale_factor=1.5)
-        page.set_default_timeout(_LONGEST_S * 1000)
-        yield page
-        browser.close()
-
-
 def _lineage(page: Page, url: str, path: Path) -> None:
     page.goto(f"{url}/asset-groups")
     page.get_by_text("Hide navigation").click()
@@ -172,9 +127,46 @@ def _lineage(page: Page, url: str, path: Path) -> None:
         page.reload()  # fits them into the window
     page.get_by_text("customers").first.wait_for()
     page.wait_for_timeout(3_000)  # until it is drawn
-    page.screenshot(
-        path=path, clip={"x": _LEFT, "y": _TOP, "width": _WIDTH - _LEFT, "height": _HEIGHT - _TOP}
-    )
+    _picture(page, path, _LEFT, _TOP)
+
+
+def _columns(dagster: Site, path: Path) -> None:
+    """What the page of an asset says of its columns."""
+    page = dagster.asset("orders")
+    page.get_by_text("Column name").wait_for()
+    _whole(page, path)
+
+
+def _replay(dagster: Site) -> None:
+    """The way to a replay by the job, and by the page of the group with all partitions selected."""
+    page = dagster.open(f"/locations/{LOCATION}/jobs/replay/playground")
+    button(page, "Launch Run").wait_for()
+    _whole(page, _IMAGES / "replay-job.png")
+    page = dagster.open(f"/locations/{LOCATION}/asset-groups/orders/lineage")
+    press(button(page, "Materialize all"))
+    page.get_by_text("0 partitions").wait_for()
+    page.get_by_text("All", exact=True).first.click()
+    page.get_by_text("16 partitions").first.wait_for()
+    _whole(page, _IMAGES / "replay-group.png")
+    page.keyboard.press("Escape")
+    assert dagster.ended(dagster.launch("replay")) == "SUCCESS"
+    backfill = dagster.backfill()
+    until(lambda: dagster.backfill_status(backfill) == "COMPLETED_SUCCESS")
+    page = dagster.open(f"/runs/b/{backfill}")
+    page.get_by_text("orders_replay").first.wait_for()
+    _whole(page, _IMAGES / "replay-backfill.png", height=500)
+
+
+def _whole(page: Page, path: Path, height: int = _WINDOW["height"]) -> None:
+    """The window without the navigation at its left, and what is empty below."""
+    page.wait_for_timeout(2_000)  # until it is drawn
+    _picture(page, path, _NAVIGATION, 0, height)
+
+
+def _picture(page: Page, path: Path, left: int, top: int, bottom: int = _WINDOW["height"]) -> None:
+    """The window without what is at its left, above and below."""
+    clip: FloatRect = {"x": left, "y": top, "width": _WINDOW["width"] - left, "height": bottom - top}
+    page.screenshot(path=path, clip=clip)
     Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(path, optimize=True)
 
 

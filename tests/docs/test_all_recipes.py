@@ -12,6 +12,7 @@ _SOME = (
     "tests/engine/test_rules.py",
     "tests/face/test_promotion_cli.py",
     "tests/face/test_show.py",
+    "tests/pipelines/test_catalogue.py",
     "tests/pipelines/test_definitions.py",
 )
 

@@ -34,6 +34,8 @@ def all_recipes(folder: Path) -> Tree:
     tree = Tree(folder / "tree")
     for patch in recipes().values():
         tree.apply(patch)
+    written = run(tree, "tests.docs", quiet=True)  # as the page says: make docs
+    assert written.returncode == 0, written.stdout
     data = ROOT.parent / "shared"  # data for tests lies beside a repository
     if data.is_dir():
         (folder / data.name).symlink_to(data)

@@ -1,6 +1,7 @@
 """Proofs walk through everything in turn, a budget a run, and find what differs from a fold of the log."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,8 +9,9 @@ import psycopg
 import pytest
 
 from eventstore.engine import prover
-from eventstore.engine.proofs import fold_proof, overlaps_proof
-from eventstore.engine.prover import Finding, Proof, Run, Share, prove, proven
+from eventstore.engine.invariants.fold import fold_proof
+from eventstore.engine.invariants.overlapping import overlaps_proof
+from eventstore.engine.prover import Finding, Proof, Run, Share, budget_of, prove, proven
 from eventstore.engine.standing import lag_of, watermark
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
@@ -181,6 +183,7 @@ def test_events_that_the_rows_do_not_hold_yet_are_no_finding(
     with open_connection(database_url) as writer, writer.transaction():
         append_json(writer, uuid4(), [PAID])  # open
         append_json(connection, orders[0], [PAID])  # so this waits
+        refresh(connection, projection)
         assert prove(connection, fold_proof(projection), None).findings == []
         assert lag_of(connection, watermark(connection, projection.name)).events == 1
 
@@ -210,3 +213,22 @@ def test_overlapping_rows_of_the_history_are_found_and_gone_when_mended(connecti
         (orders[3],),
     )
     assert prove(connection, proof, 1).findings == []
+
+
+def test_what_cannot_be_shared_waits_for_all_where_it_is_more_than_a_run_may_do(
+    connection: Database,
+) -> None:
+    numbers = Numbers(size=10)
+    proof = replace(numbers.proof(), in_one=True)
+    assert prove(connection, proof, 20).finished
+    assert proven(connection, proof).proven_at is not None
+    numbers.size, numbers.looked_at = 30, []
+    assert (prove(connection, proof, 20).events, numbers.looked_at) == (0, [])
+    assert proven(connection, proof).proven_at is None  # nobody is late with it
+    assert prove(connection, proof, None).events == 30
+
+
+def test_only_what_costs_a_fold_shares_the_budget_of_a_run(connection: Database) -> None:
+    proof = Numbers(size=1).proof()
+    proofs = [proof, proof, replace(proof, is_cheap=True), replace(proof, in_one=True)]
+    assert budget_of(connection, proofs) == budget_of(connection, []) // 2

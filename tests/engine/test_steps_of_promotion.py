@@ -175,10 +175,11 @@ def test_a_promotion_brings_all_buckets_to_the_watermark_of_the_one_that_is_furt
     replay(connection)
     for order in (second, first):
         append_json(connection, order, [SHIPPED])
-    ahead = replay_bucket(connection, 3)
+    replay_bucket(connection, 3)
     promoted = promote(connection)
     assert promoted is not None
-    assert promoted.watermark == ahead.watermark
+    newest = connection.execute("SELECT id FROM order_events ORDER BY id DESC LIMIT 1").fetchone()
+    assert newest == (promoted.watermark,)  # an event, so that it can be missed
     assert promoted.caught_up >= 1
     assert differences(connection) == []
     assert connection.execute("SELECT version FROM orders").fetchall() == [(2,), (2,)]

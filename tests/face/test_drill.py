@@ -125,6 +125,8 @@ def test_no_event_is_missing_that_was_archived_and_none_is_there_twice(
     assert len(after) == answer["events"]
     assert answer["epoch"] == 2
 
+    assert run("", "check").code == 0
+
     # Followers go on, or are told.
     with open_connection(url) as connection:
         assert feed.read_page(connection, given.position, 10).position.epoch == 2
@@ -142,6 +144,7 @@ def test_no_event_is_missing_that_was_archived_and_none_is_there_twice(
     assert len(found) == first + second
     assert set(found.values()) == {1}
     assert run("", "refresh").code == 0
+    assert run("", "check", "--all").code == 0
 
 
 def test_without_a_backup_there_is_nothing_to_restore(homes: tuple[Path, Path], tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from pipelines.definitions import build_defs
 from tests.docs import runbook
 from tests.docs.snippets import Snippet
 from tests.killing import until
-from tests.seals.tampering import altering
+from tests.seals.tampering import LOG, altering
 
 Words = Mapping[str, object]
 SHIPPED = Jsonb([{"type": "OrderShipped", "data": {}}])
@@ -280,6 +280,21 @@ def _(here: Here) -> Iterator[Words]:
 def _(here: Here) -> Iterator[Words]:
     here.connection.execute("UPDATE orders SET status = 'Paid'")
     assert here.cli("prove").code == 1
+    yield {}
+
+
+@case("ahead-of-log")
+def _(here: Here) -> Iterator[Words]:
+    here.append()
+    here.cli("refresh")
+    with altering(here.connection, *LOG):
+        here.connection.execute("DELETE FROM order_events")
+    yield {}
+
+
+@case("rebuild-unfinished")
+def _(here: Here) -> Iterator[Words]:
+    here.connection.execute("INSERT INTO rebuild_steps (read_model, epoch) VALUES ('orders', 1)")
     yield {}
 
 

@@ -2,13 +2,21 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import dagster as dg
 import psycopg
 
+from eventstore.engine.proofs import proofs_of
+from eventstore.engine.snapshots.due import last_settled
 from eventstore.log.append import append_json
+from eventstore.orders.domain import DOMAIN
+from pipelines.resources import EventStore
+from pipelines.schedules import snapshots_every_night
+from tests.seals.tampering import LOG, altering
+from tests.shipped import build_snapshots
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 DAY_1, DAY_2 = datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -102,9 +110,7 @@ def test_the_proofs_of_a_night_are_shown_on_the_page_of_the_log(
     assert check.passed
     table: Any = check.metadata["proofs"]
     assert {record.data["proof"]: record.data["all_proven"] != "not yet" for record in table.records} == {
-        "orders": True,
-        "order_history": True,
-        "order_history_overlaps": True,
+        proof.name: True for proof in proofs_of(DOMAIN)
     }
     connection.execute("UPDATE orders SET status = 'Wrong'")
     assert not run_job("integrity", raise_on_error=False).success
@@ -120,3 +126,61 @@ def proofs(run_job: Run) -> dg.AssetCheckEvaluation:
         one for one in run_job("refresh_orders").get_asset_check_evaluations() if one.check_name == "proofs"
     ]
     return found
+
+
+def night(database_url: str, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+    resources = {"store": EventStore(url=database_url)}
+    context = dg.build_schedule_context(instance=instance, resources=resources)
+    answer = snapshots_every_night(context)
+    assert isinstance(answer, dg.RunRequest | dg.SkipReason)
+    return answer
+
+
+def test_the_first_snapshots_come_by_themselves_and_their_run_is_not_asked_for_twice(
+    connection: psycopg.Connection[Any], database_url: str, defs: dg.Definitions, tmp_path: Path
+) -> None:
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        assert isinstance(night(database_url, instance), dg.SkipReason)  # the log is empty
+        append_json(connection, uuid4(), [event("OrderShipped", DAY_1), event("OrderDelivered", DAY_2)])
+        asked = night(database_url, instance)
+        assert isinstance(asked, dg.RunRequest)
+        job = defs.resolve_job_def("snapshot_day")
+        assert job.execute_in_process(instance=instance, tags=asked.tags).success
+        rows = connection.execute("SELECT day::text, status FROM order_snapshots ORDER BY day").fetchall()
+        assert rows == [("2026-03-01", "Shipped"), ("2026-03-02", "Delivered")]
+        # Then the days since; asked for once more, it has the key by which Dagster makes one run of both.
+        since, again = night(database_url, instance), night(database_url, instance)
+        assert isinstance(since, dg.RunRequest)
+        assert isinstance(again, dg.RunRequest)
+        keys = [str(each.run_key).partition(", ")[0] for each in (asked, since, again)]
+        assert keys[0] != keys[1] == keys[2]
+
+
+def test_snapshots_that_somebody_built_elsewhere_are_shown_on_the_page_too(
+    connection: psycopg.Connection[Any], database_url: str, tmp_path: Path
+) -> None:
+    append_json(connection, uuid4(), [event("OrderShipped", DAY_1)])
+    yesterday = last_settled(datetime.now(UTC))
+    build_snapshots(connection, yesterday, yesterday)
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        asked = night(database_url, instance)
+        assert isinstance(asked, dg.RunRequest)
+        assert set(asked.tags.values()) == {str(yesterday)}
+
+
+def test_one_job_makes_every_read_model_anew_and_until_then_a_check_fails(
+    connection: psycopg.Connection[Any], run_job: Run
+) -> None:
+    order = uuid4()
+    append_json(connection, order, [event("OrderShipped", DAY_1), event("OrderDelivered", DAY_1)])
+    assert run_job("refresh_orders").success
+    assert run_job("refresh_metrics").success
+    with altering(connection, *LOG):
+        connection.execute("DELETE FROM order_events WHERE version = 2")
+    assert not run_job("refresh_orders", raise_on_error=False).success
+    rebuilt = run_job("rebuild")
+    assert rebuilt.success
+    assert connection.execute("SELECT status FROM orders").fetchall() == [("Shipped",)]
+    assert connection.execute("SELECT delivered FROM daily_order_metrics").fetchall() == [(0,)]
+    checks = {one.check_name: one for one in run_job("refresh_orders").get_asset_check_evaluations()}
+    assert checks["ahead_of_log"].passed

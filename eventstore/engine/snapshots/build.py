@@ -22,13 +22,21 @@ from eventstore.engine.quarantine import stops
 from eventstore.engine.reading import events_of
 from eventstore.engine.snapshots.row_per_day import CHECKPOINTS, SNAPSHOTS
 from eventstore.engine.snapshots.worklist import Worklist, list_orders
-from eventstore.engine.standing import Standing, advance, lock, register, rules_in_force, watermark
+from eventstore.engine.standing import (
+    Standing,
+    advance,
+    lock,
+    lock_to_go_on,
+    register,
+    rules_in_force,
+    watermark,
+)
 from eventstore.kernel.days import CHECKPOINT_EVERY, LAST_VERSION, end_of_day_ms, start_of_day_ms
 from eventstore.kernel.folding import Folding
 from eventstore.kernel.folding import advance as advance_state
 from eventstore.kernel.recorded import BEGINNING_OF_TIME_MS
 from eventstore.log.connection import Connection
-from eventstore.log.feed import horizon, publish_horizon
+from eventstore.log.feed import horizon, newest_up_to, publish_horizon
 
 _CHUNK = 100_000
 
@@ -66,7 +74,7 @@ def build_snapshots(
     refreshed = refresh_stale(connection, states)
     days = [first_day + timedelta(days=n) for n in range((last_day - first_day).days + 1)]
     with connection.transaction():
-        standing, rules = lock(connection, SNAPSHOTS), rules_in_force(connection, states)
+        standing, rules = lock_to_go_on(connection, SNAPSHOTS), rules_in_force(connection, states)
         listed = list_orders(
             connection,
             states,
@@ -112,7 +120,7 @@ def refresh_stale(connection: Connection, states: Projection[Any]) -> SnapshotsR
     until = horizon(connection)
     while True:
         with connection.transaction():
-            standing, rules = lock(connection, SNAPSHOTS), rules_in_force(connection, states)
+            standing, rules = lock_to_go_on(connection, SNAPSHOTS), rules_in_force(connection, states)
             end = _end_of_chunk(connection, standing.watermark, until)
             if end is None:
                 break
@@ -123,6 +131,30 @@ def refresh_stale(connection: Connection, states: Projection[Any]) -> SnapshotsR
     return SnapshotsRefreshed(
         orders=orders, rows=rows, watermark=standing.watermark, seconds=time.monotonic() - started
     )
+
+
+def rebuild_snapshots(connection: Connection, states: Projection[Any], until: UUID) -> int:
+    """Fold all snapshots and checkpoints anew, in a transaction, from the events up to the horizon ``until``;
+    returns the snapshots written. Readers see the old ones until it commits.
+    """
+    register(connection, SNAPSHOTS, rules_in_force(connection, states).version)
+    lock(connection, SNAPSHOTS)
+    rules = rules_in_force(connection, states)
+    connection.execute("DELETE FROM order_snapshots")
+    connection.execute("DELETE FROM order_checkpoints")
+    connection.execute("DELETE FROM quarantine WHERE projection = %s", (SNAPSHOTS,))
+    reached = newest_up_to(connection, until)
+    listed = list_orders(
+        connection,
+        states,
+        rules,
+        "SELECT DISTINCT order_id, %(beginning)s::bigint, 0 FROM order_events WHERE id <= %(until)s",
+        {"beginning": BEGINNING_OF_TIME_MS, "until": reached},
+    )
+    rows = listed.refold(reached, days=_built_days(connection), every=CHECKPOINT_EVERY)
+    _register_days(connection, _built_days(connection), rules)
+    advance(connection, SNAPSHOTS, reached, rules.version)
+    return rows
 
 
 def stale_days(connection: Connection, states: Projection[Any]) -> list[date]:
@@ -147,7 +179,7 @@ def _heal(connection: Connection, states: Projection[Any]) -> tuple[int, int]:
     and those with events whose type has been learned. Returns the orders and the snapshots written.
     """
     with connection.transaction():
-        standing, rules = lock(connection, SNAPSHOTS), rules_in_force(connection, states)
+        standing, rules = lock_to_go_on(connection, SNAPSHOTS), rules_in_force(connection, states)
         changed = standing.fold_version != rules.version
         again = None if changed else _to_be_folded_again(connection, states, rules, standing)
         if again == []:

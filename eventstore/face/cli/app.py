@@ -1,15 +1,23 @@
 """The command-line application and what its commands share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated
 from uuid import UUID
 
+import psycopg
 import typer
 
 from eventstore.face.cli.output import complain, note
 from eventstore.face.store import Store, as_uuid, connect
 from eventstore.kernel.moments import moment
+from eventstore.log.errors import EventStoreError
 from eventstore.log.freshness import Freshness
+from eventstore.log.outages import refusal
+from eventstore.server.errors import ServerError
+
+CANNOT_TELL = 2
 
 app = typer.Typer(
     name="eventstore",
@@ -78,3 +86,16 @@ def fail(message: str, code: int = 2) -> typer.Exit:
     """Say what was wrong; raise what this returns."""
     complain(message)
     return typer.Exit(code)
+
+
+@contextmanager
+def cannot_tell() -> Iterator[None]:
+    """An outage proves nothing, one way or the other: exit code 2."""
+    try:
+        yield
+    except (EventStoreError, ServerError) as error:
+        raise fail(str(error), CANNOT_TELL) from None
+    except psycopg.Error as error:
+        raise fail(refusal(error), CANNOT_TELL) from None
+    except OSError as error:
+        raise fail(f"cannot use {error.filename}: {error.strerror}", CANNOT_TELL) from None

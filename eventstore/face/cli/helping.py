@@ -14,8 +14,8 @@ TASKS = {
     "Read": ("orders", "show", "history", "tail", "consumers"),
     "Keep up to date": ("refresh", "snapshots", "status", "quarantine", "alerts"),
     "Change the rules": ("replay", "promote", "promotion", "rollback"),
-    "Prove": ("prove", "seal", "verify", "prove-consistency", "verify-proof", "seal-key"),
-    "Survive": ("backup", "restore", "epochs", "horizon"),
+    "Prove": ("check", "prove", "seal", "verify", "prove-consistency", "verify-proof", "seal-key"),
+    "Survive": ("backup", "restore", "rebuild", "epochs", "horizon"),
 }
 _ORDER = "$ORDER"
 EXAMPLES = {

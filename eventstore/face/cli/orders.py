@@ -7,9 +7,9 @@ from uuid import UUID
 import typer
 from rich.text import Text
 
-from eventstore.engine.standing import lag_of, watermark
+from eventstore.engine.standing import ahead_of_log, lag_of, watermark
 from eventstore.face.cli.app import Json, app, fail, open_store
-from eventstore.face.cli.output import console, print_json
+from eventstore.face.cli.output import console, print_json, warn
 from eventstore.face.times import as_text, parse_time
 from eventstore.kernel.counted import counted
 from eventstore.kernel.shown import printable, shown
@@ -60,7 +60,13 @@ def orders(
         except ValueError as error:
             raise fail(str(error)) from None
         lag = lag_of(connection, watermark(connection, store.domain.states.name))
+        is_ahead = store.domain.states.name in ahead_of_log(connection)
         unknown = "" if found or as_json else _unknown(connection, status, sorted(given - {"any"}))
+    if is_ahead:
+        warn(
+            f"the table {store.domain.states.name} holds events that the log lacks, as after a restore: run "
+            "`eventstore rebuild`"
+        )
     more, found = len(found) > limit, found[:limit]
     if as_json:
         print_json({"orders": found, "more": more, "lag_events": lag.events})

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 import typer
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from eventstore.engine.proofs import proofs_of
-from eventstore.engine.prover import Proven, budget_of
+from eventstore.engine.prover import Proven, Run, budget_of
 from eventstore.engine.prover import prove as prove_some
 from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import in_one_line, print_fields, print_json, progress_console
@@ -57,7 +58,7 @@ def prove(
         raise typer.BadParameter("--version, --checkpoint and --output go with the id of an event")
     with open_store() as store, store.connection() as connection:
         proofs = proofs_of(store.domain)
-        budget = None if whole else budget_of(connection) // len(proofs)
+        budget = None if whole else budget_of(connection, proofs)
         runs = []
         with Progress(
             TextColumn("{task.description}"),
@@ -70,7 +71,7 @@ def prove(
                 advance = partial(progress.advance, task)
                 runs.append(prove_some(connection, proof, budget, advance))
     if as_json:
-        print_json({run.name: run for run in runs})
+        print_json({run.name: msgspec.structs.asdict(run) | {"findings": _pairs(run)} for run in runs})
     else:
         for run in runs:
             end = "to the end" if run.finished else "more to come"
@@ -82,6 +83,10 @@ def prove(
                 typer.echo(in_one_line(f"{finding.subject}: {finding.what}"))
     if any(run.findings for run in runs):
         raise typer.Exit(1)
+
+
+def _pairs(run: Run) -> list[tuple[str, str]]:
+    return [(finding.subject, finding.what) for finding in run.findings]
 
 
 def print_proofs(proofs: Iterable[Proven]) -> None:

@@ -1,23 +1,18 @@
 """seal, verify, prove: the audit trail of the log."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-import psycopg
 import typer
 
-from eventstore.face.cli.app import Json, app, fail, open_store
+from eventstore.face.cli.app import CANNOT_TELL, Json, app, cannot_tell, fail, open_store
 from eventstore.face.cli.output import complain, in_one_line, print_fields, print_json
 from eventstore.face.cli.progress import event_progress
 from eventstore.face.times import parse_time
 from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import Connection
-from eventstore.log.errors import EventStoreError
-from eventstore.log.outages import refusal
 from eventstore.seals.changing import change_key_of
 from eventstore.seals.checkpoint import Signed
 from eventstore.seals.folder import read_file
@@ -31,11 +26,10 @@ from eventstore.seals.share import verify_share
 from eventstore.seals.status import seal_status
 from eventstore.seals.verifying import ALTERED, INTACT, Verified
 from eventstore.seals.verifying import verify as verify_log
-from eventstore.server.errors import ServerError
 
-_NOT, _CANNOT_TELL = 1, 2
+_NOT = 1
 _SHOWN = 20
-_VERDICTS = {"proven": 0, "refuted": _NOT, "unknown": _CANNOT_TELL}
+_VERDICTS = {"proven": 0, "refuted": _NOT, "unknown": CANNOT_TELL}
 
 Keys = Annotated[
     list[str] | None,
@@ -87,7 +81,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify that all sealed events are as they were sealed. Exits with 0: intact, 1: not, 2: cannot tell."""
-    with _cannot_tell(), open_store() as store, store.connection() as connection:
+    with cannot_tell(), open_store() as store, store.connection() as connection:
         sealed = seal_status(connection).sealed
         with event_progress("verifying", sealed, quiet=as_json, transient=True) as advance:
             if share:
@@ -106,7 +100,7 @@ def verify(
                 )
     print_json(found) if as_json else _print_verified(found)
     if found.verdict != INTACT:
-        raise typer.Exit(_NOT if found.verdict == ALTERED else _CANNOT_TELL)
+        raise typer.Exit(_NOT if found.verdict == ALTERED else CANNOT_TELL)
 
 
 @app.command("prove-consistency")
@@ -131,7 +125,7 @@ def verify_proof(
     as_json: Json = False,
 ) -> None:
     """Check a proof, without any database. Exits with 0: it holds, 1: it does not, 2: cannot tell."""
-    with _cannot_tell():
+    with cannot_tell():
         found = check_proof(read_proof(file.read_bytes()), _trusted(key) or outside().trusted())
     if as_json:
         print_json(found)
@@ -234,16 +228,3 @@ def _checkpoint(connection: Connection, text: str | None) -> Signed:
     if text is None or text.isdecimal():
         return sealed_checkpoint(connection, int(text) if text else None)
     return read_file(Path(text))
-
-
-@contextmanager
-def _cannot_tell() -> Iterator[None]:
-    """An outage proves nothing, one way or the other: exit code 2."""
-    try:
-        yield
-    except (EventStoreError, ServerError) as error:
-        raise fail(str(error), _CANNOT_TELL) from None
-    except psycopg.Error as error:
-        raise fail(refusal(error), _CANNOT_TELL) from None
-    except OSError as error:
-        raise fail(f"cannot use {error.filename}: {error.strerror}", _CANNOT_TELL) from None

@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from eventstore.engine.interpretations import interpretations
+from eventstore.engine.standing import ahead_of_log
 from eventstore.engine.state import UnknownVersionError
 from eventstore.engine.state import state as state_of
 from eventstore.face.cli.app import Json, OrderId, app, fail, how_old, open_store
@@ -105,6 +106,12 @@ def show(
             except UnknownVersionError as error:
                 raise fail(str(error)) from None
             disagreeing = interpretations(connection, store.domain)
+            ahead = ahead_of_log(connection)
+        if ahead:
+            warn(
+                f"{', '.join(ahead)} hold events that the log lacks, as after a restore: run "
+                "`eventstore rebuild`; this is folded from the log itself"
+            )
         if state is None:
             raise fail(_why_there_is_none(order_id, store.stream(order_id)[:version], at_time, known_time))
     moments = {
@@ -119,7 +126,8 @@ def show(
             "replica_age_seconds": replica.age_seconds,
         }
     if as_json:
-        print_json(shown | ({"interpretations": [each.rules for each in disagreeing]} if disagreeing else {}))
+        marks = {"interpretations": [each.rules for each in disagreeing], "ahead_of_log": ahead}
+        print_json(shown | {mark: value for mark, value in marks.items() if value})
         return
     print_fields(shown)
     for each in disagreeing:

@@ -35,6 +35,7 @@ _TOPICS = (
     "orders_as_of",
     "order_as_of",
     "seals",
+    "comments",
 )
 #: Functions that return rows of ``orders`` name its columns, whichever it has now.
 COLUMNS_OF_ORDERS = "/* columns of orders */"

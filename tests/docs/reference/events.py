@@ -40,20 +40,20 @@ def page() -> str:
 
 def _row(cls: type[Event], field: msgspec.structs.FieldInfo) -> tuple[str, str, str]:
     required = "" if field.required else f"optional{_default(field.default)}"
-    comment = _comment(cls, field.name)
-    return f"`{field.encode_name}`", _type(field.type), "; ".join(filter(None, (comment, required)))
+    about = "; ".join(filter(None, (comment(cls, field.name), required)))
+    return f"`{field.encode_name}`", type_of(field.type), about
 
 
 def _default(default: Any) -> str:
     return "" if default is None or default is msgspec.NODEFAULT else f", else `{default}`"
 
 
-def _type(annotation: Any) -> str:
+def type_of(annotation: Any) -> str:
     names = [getattr(each, "__name__", str(each)) for each in getattr(annotation, "__args__", (annotation,))]
     return " or ".join(_JSON.get(name, name) for name in names if name != "NoneType")
 
 
-def _comment(cls: type[Event], name: str) -> str:
+def comment(cls: type[Event], name: str) -> str:
     """What the source says behind the field, after ``#:``."""
     for base in cls.__mro__:
         if name in inspect.get_annotations(base):

@@ -1,0 +1,259 @@
+"""Which column is made of what, found by experiment: change one thing, and see which columns follow.
+
+What a statement selects from tables that are there is asked of sqlglot.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import psycopg
+import sqlglot
+from sqlglot import exp
+from sqlglot.lineage import lineage
+
+from eventstore.engine.derived import Derived
+from eventstore.engine.domain import Domain
+from eventstore.engine.projection import Projection
+from eventstore.kernel.folding import advance
+from eventstore.kernel.recorded import FoldEvent
+
+Connection = psycopg.Connection[Any]
+#: By table and column: a table with a column of it, or with a field of an event, such as OrderPaid.amount.
+Lineage = dict[str, dict[str, list[tuple[str, str]]]]
+
+LOG = "order_events"
+_ORDER = UUID(int=1)
+_HOUR = 3_600_000
+_UNKNOWN = "SomethingElse"
+#: Two values of each type that a field may have; the words are also currencies.
+_VALUES: dict[type, tuple[Any, Any]] = {
+    Decimal: (Decimal("12.00"), Decimal("17.00")),
+    UUID: (UUID(int=7), UUID(int=8)),
+    str: ("EUR", "USD"),
+    int: (3, 4),
+    bool: (False, True),
+    datetime: (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)),
+}
+#: The same in SQL, as JSON.
+_SQL_VALUES: dict[str, tuple[Any, Any]] = {
+    "uuid": (str(UUID(int=7)), str(UUID(int=8))),
+    "numeric": ("12.00", "17.00"),
+    "text": ("EUR", "USD"),
+    "integer": (3, 4),
+    "bigint": (3, 4),
+    "boolean": (False, True),
+    "date": ("2026-03-01", "2026-03-02"),
+    "timestamp with time zone": ("2026-03-01T10:00:00Z", "2026-03-02T11:00:00Z"),
+    "text[]": (["one"], ["another"]),
+}
+_PLACEHOLDER = re.compile(r"%\(\w+\)s")
+#: Columns that tables have beside the fields of a state: what of the log they tell.
+_BESIDE_STATES = {
+    "valid_from": "created_at",
+    "valid_to": "created_at",
+    "recorded_from": "id",
+    "recorded_to": "id",
+    "day": "created_at",
+    "until_at": "created_at",
+    "until_version": "version",
+    "events": "version",
+}
+
+
+class _Change(NamedTuple):
+    """An event in which one thing is another than before."""
+
+    of: str  #: a column of the log, or a field of the event as `OrderPaid.amount`
+    events: list[FoldEvent]
+
+
+def lineages(connection: Connection, domain: Domain[Any], snapshots: str) -> Lineage:
+    """The lineage of every table that is made from the log."""
+    found: Lineage = {}
+    for projection in domain.projections:
+        found[projection.name] = found[f"{projection.name}_candidate"] = _of_projection(projection)
+    beside = ("day", "until_at", "until_version", "events")
+    found[snapshots] = {
+        **_of_states(domain.states),
+        **{name: [(LOG, _BESIDE_STATES[name])] for name in beside},
+    }
+    for derived in domain.derived:
+        found[derived.name] = _of_derived(connection, derived)
+    return found
+
+
+def _of_projection(projection: Projection[Any]) -> dict[str, list[tuple[str, str]]]:
+    beside = {
+        name: [(LOG, _BESIDE_STATES[name])] for name in projection.layout.columns if name in _BESIDE_STATES
+    }
+    return {**_of_states(projection), **beside}
+
+
+def _of_states(projection: Projection[Any]) -> dict[str, list[tuple[str, str]]]:
+    """Change one thing of one event at a time, and see which columns follow."""
+    follow: dict[str, set[str]] = {name: set() for name in projection.columns}
+    for events in _stories(projection):
+        before = _folded(projection, events)
+        for change in _changes(projection, events):
+            after = _folded(projection, change.events)
+            for name, of in follow.items():
+                if before[name] != after[name]:
+                    of.add(change.of)
+        for number, event in enumerate(events):
+            other = msgspec.structs.replace(event, event_type=_UNKNOWN)
+            after = _folded(projection, [*events[:number], other, *events[number + 1 :]])
+            for name, of in follow.items():
+                if before[name] != after[name] and not any(
+                    each.startswith(f"{event.event_type}.") for each in of
+                ):
+                    of.add("event_type")
+    return {name: [(LOG, each) for each in sorted(of)] for name, of in follow.items() if of}
+
+
+def _folded(projection: Projection[Any], events: Sequence[FoldEvent]) -> dict[str, Any]:
+    state = projection.initial(events[0].order_id if events else _ORDER)
+    for event in events:
+        advance(projection.current, state, event)
+    return {name: getattr(state, name) for name in projection.columns}
+
+
+def _stories(projection: Projection[Any]) -> Iterator[list[FoldEvent]]:
+    """Each type of event alone, and all of them in some orders."""
+    names = list(projection.events.types)
+    for story in (names, names[::-1], *([name] for name in names)):
+        yield [_event(projection, name, number) for number, name in enumerate(story, 1)]
+
+
+def _event(projection: Projection[Any], name: str, version: int) -> FoldEvent:
+    data = {field.encode_name: _values(field)[0] for field in _fields(projection, name)}
+    return projection.events.fold_event(
+        UUID(int=version), _ORDER, version, name, version * _HOUR, _written(projection), _json(data)
+    )
+
+
+def _changes(projection: Projection[Any], events: list[FoldEvent]) -> Iterator[_Change]:
+    for number, event in enumerate(events):
+        variants = [
+            ("created_at", msgspec.structs.replace(event, created_at=event.created_at + 1)),
+            ("id", msgspec.structs.replace(event, id=UUID(int=event.id.int + 1000))),
+            ("version", msgspec.structs.replace(event, version=event.version + 1000)),
+        ]
+        for field in _fields(projection, event.event_type):
+            data = msgspec.json.decode(event.data) | {field.encode_name: _values(field)[1]}
+            changed = msgspec.structs.replace(event, data=_json(data))
+            variants.append((f"{event.event_type}.{field.encode_name}", changed))
+        for of, variant in variants:
+            yield _Change(of, [*events[:number], variant, *events[number + 1 :]])
+    other = [msgspec.structs.replace(event, order_id=UUID(int=2)) for event in events]
+    yield _Change("order_id", other)
+
+
+def _fields(projection: Projection[Any], name: str) -> list[msgspec.structs.FieldInfo]:
+    """Those of a type of which values are known."""
+    fields = msgspec.structs.fields(projection.events.types[name])
+    return [field for field in fields if _kind(field) is not None]
+
+
+def _values(field: msgspec.structs.FieldInfo) -> tuple[Any, Any]:
+    """Two values that the field may have."""
+    kind = _kind(field)
+    assert kind is not None
+    return _VALUES[kind]
+
+
+def _kind(field: msgspec.structs.FieldInfo) -> type | None:
+    kinds = getattr(field.type, "__args__", (field.type,))
+    return next((kind for kind in kinds if kind in _VALUES), None)
+
+
+def _written(projection: Projection[Any]) -> str:
+    return str(projection.events.payload_version)
+
+
+def _json(data: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(data))
+
+
+def _of_derived(connection: Connection, derived: Derived) -> dict[str, list[tuple[str, str]]]:
+    """What a row of the source adds, by experiment; what a statement makes besides is asked of sqlglot."""
+    columns = _columns(connection, derived.name)
+    found = _by_experiment(connection, derived)
+    for file in (derived.statement, derived.also):
+        if file is not None:
+            query = _selected(file.read_text(encoding="utf-8"))
+            tables = (derived.source.name, derived.name, LOG, "quarantine")
+            schema = {name: _columns(connection, name) for name in tables}
+            for name in columns.keys() - found.keys():
+                leaves = _leaves(name, query, schema)
+                found[name] = {leaf for leaf in leaves if leaf[0] in (derived.source.name, LOG)}
+    return {name: sorted(found[name]) for name in columns if found.get(name)}
+
+
+def _by_experiment(connection: Connection, derived: Derived) -> dict[str, set[tuple[str, str]]]:
+    source = derived.source.name
+    noted = connection.execute(
+        "SELECT adds, key, sums FROM change_queues WHERE name = %s", (derived.name,)
+    ).fetchone()
+    assert noted is not None, derived.name
+    adds, key, sums = noted
+    kinds = _columns(connection, source)
+    row = {name: _SQL_VALUES[kind][0] for name, kind in kinds.items()}
+    shown = [f"array_agg(DISTINCT {name}::text ORDER BY {name}::text)" for name in key]
+    shown += [f"sum({name})" for name in sums]
+    query = (
+        f"WITH changed AS (SELECT * FROM jsonb_populate_record(NULL::{source}, %s::jsonb)) "
+        f"SELECT {', '.join(shown)} FROM ({adds}) AS added WHERE num_nulls({', '.join(key)}) = 0"
+    )
+
+    def added(of: dict[str, Any]) -> dict[str, Any]:
+        values = connection.execute(query.encode(), (msgspec.json.encode(of).decode(),)).fetchone()
+        return dict(zip((*key, *sums), values or (), strict=True))
+
+    before = added(row)
+    found: dict[str, set[tuple[str, str]]] = {}
+    for variant in (1, None):  # another value; and where that shows nothing, none
+        follow: dict[str, set[tuple[str, str]]] = {}
+        for name, kind in kinds.items():
+            other = None if variant is None else _SQL_VALUES[kind][variant]
+            after = added(row | {name: other})
+            for column in (*key, *sums):
+                if before[column] != after[column]:
+                    follow.setdefault(column, set()).add((source, name))
+        found = follow | found
+    return found
+
+
+def _selected(statement: str) -> str:
+    """The query in it; of one that inserts, with the names of the columns that it fills."""
+    parsed = sqlglot.parse_one(_PLACEHOLDER.sub("NULL", statement), dialect="postgres")
+    if not isinstance(parsed, exp.Insert):
+        return parsed.sql("postgres")
+    query = parsed.expression.copy()
+    names = [column.name for column in parsed.this.expressions]
+    aliased = [exp.alias_(each, name) for each, name in zip(query.expressions, names, strict=True)]
+    query.set("expressions", aliased)
+    for cte in parsed.ctes:
+        if isinstance(cte.this, exp.Query):
+            query = query.with_(cte.alias, as_=cte.this)
+    return str(query.sql("postgres"))
+
+
+def _leaves(column: str, query: str, schema: dict[str, dict[str, str]]) -> Iterator[tuple[str, str]]:
+    for node in lineage(column, query, schema=schema, dialect="postgres").walk():
+        if not node.downstream and isinstance(node.expression, exp.Table):
+            yield node.expression.name, node.name.rpartition(".")[2]
+
+
+def _columns(connection: Connection, table: str) -> dict[str, str]:
+    return dict(
+        connection.execute(
+            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
+            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            (table,),
+        ).fetchall()
+    )
