@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,17 +75,18 @@ retention:
 """
 
 
-def prepare() -> str:
+def prepare(say: Callable[[str], None] = lambda _: None) -> str:
     """Make ready what Dagster needs: both databases, the folders and dagster.yaml. Returns the store's URL.
 
-    Sets DAGSTER_HOME and the like for this process and its children.
+    ``say`` is told of an upgrade that takes long. Sets DAGSTER_HOME and the like for this process and its
+    children.
     """
     url = settings.database_url()
     dagster_url = settings.dagster_database_url(url)
     plan_for_the_cluster()
     ensure_database(url)
     ensure_database(dagster_url)
-    migrate.upgrade(url, functions=DOMAIN.functions)
+    migrate.upgrade(url, functions=DOMAIN.functions, say=say)
     settings.made(settings.landing())
     settings.made(settings.dagster_home())
     os.environ["EVENTSTORE_HOME"] = str(settings.home())

@@ -120,7 +120,7 @@ def rebuild_everything(context: dg.OpExecutionContext, config: RebuildConfig, st
 
     @contextmanager
     def logged(name: str, total: int) -> Iterator[Callable[[int], None]]:
-        context.log.info(f"{name}: begins, about {total:,} events or rows")
+        context.log.info(f"{name}: about {total:,} to look at")
         yield lambda _: None
         context.log.info(f"{name}: what was made anew is in its place")
 

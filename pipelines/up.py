@@ -72,7 +72,7 @@ def _run(port: int, *, follow: bool) -> None:
     if _in_use(port):
         _refuse_port(port)
     embedded_home = settings.embedded_home()
-    url = prepare()
+    url = prepare(_say)
     fail_orphaned_runs()
     path = settings.dagster_home() / "dagster.log"
     watch = DatabaseWatch(url, embedded_home, _say)

@@ -3,7 +3,7 @@
 This is the one place where a failing event becomes an order in quarantine.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from eventstore.engine.projection import Outcome, Target
 from eventstore.engine.quarantine import settle, stops
 from eventstore.engine.reading import events_of
-from eventstore.engine.writing import copy_rows, delete_rows, refusal, write_apart
+from eventstore.engine.writing import copy_rows, delete_rows, lines_of, refusal, write_apart
 from eventstore.kernel.folding import Failure, FoldError, Folding, advance
 from eventstore.kernel.recorded import FoldEvent
 from eventstore.log.connection import Connection
@@ -89,8 +89,8 @@ def _as_far_as_can_be_written(connection: Connection, target: Target, events: li
                 raise FoldError(event, reason) from error
             raise
 
-    def probe(folded: tuple[Any, FoldEvent]) -> Sequence[Any]:
-        return target.layout.row_after(*folded)
+    def probe(folded: list[tuple[Any, FoldEvent]]) -> bytes:
+        return lines_of(target.layout.row_after(*each) for each in folded)
 
     with connection.transaction(force_rollback=True):
         # They are not what a row of it is refused for.

@@ -44,8 +44,8 @@ class Rows(Protocol):
     def replace(self, connection: Connection, target: "Target", outcomes: list[Outcome], /) -> int:
         """Make the rows of these orders those of their outcomes; returns how many it wrote."""
 
-    def row(self, kept: Any, /) -> Sequence[Any]:
-        """The row of what an outcome keeps."""
+    def lines(self, kept: list[Any], /) -> bytes:
+        """The rows of what outcomes keep, for COPY."""
 
     def row_after(self, state: Any, event: FoldEvent, /) -> Sequence[Any]:
         """The row that a state has just after an event."""

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self
 from uuid import UUID
 
 import msgspec
 
 from eventstore.engine.fold import refold
+from eventstore.engine.garbage import rarely_collected
 from eventstore.engine.healing import orders_to_heal
 from eventstore.engine.projection import Projection, Target
 from eventstore.engine.quarantine import set_aside_since
@@ -22,7 +24,9 @@ from eventstore.engine.standing import (
     register,
     watermark,
 )
-from eventstore.log.connection import Connection
+from eventstore.kernel.codec import Codec
+from eventstore.kernel.recorded import FoldEvent
+from eventstore.log.connection import Connection, sibling
 from eventstore.log.feed import horizon, publish_horizon
 
 _CHUNK = 20_000
@@ -57,19 +61,20 @@ def refresh(
     if has_news(connection, projection.name):
         publish_horizon(connection)
         until = horizon(connection)
-        while True:
-            with connection.transaction():
-                standing = lock_to_go_on(connection, projection.name)
-                chunk = events_between(connection, projection.events, standing.watermark, until, _CHUNK)
-                if chunk:
-                    target = live(projection, standing)
-                    folded = projection.layout.fold_into(connection, target, chunk)
-                    advance(connection, projection.name, chunk[-1].id)
-                    events, rows = events + len(chunk), rows + folded.rows
-                    refolded += folded.refolded
-            on_progress(len(chunk))
-            if len(chunk) < _CHUNK:
-                break
+        with rarely_collected, _ReadAhead(connection, projection.events, until) as read:
+            while True:
+                with connection.transaction():
+                    standing = lock_to_go_on(connection, projection.name)
+                    chunk = read.chunk(standing.watermark)
+                    if chunk:
+                        target = live(projection, standing)
+                        folded = projection.layout.fold_into(connection, target, chunk)
+                        advance(connection, projection.name, chunk[-1].id)
+                        events, rows = events + len(chunk), rows + folded.rows
+                        refolded += folded.refolded
+                on_progress(len(chunk))
+                if len(chunk) < _CHUNK:
+                    break
     return Refreshed(
         events=events,
         rows=rows,
@@ -90,6 +95,40 @@ def live(projection: Projection[Any], standing: Standing) -> Target:
     folding = projection.folding(standing.fold_version) or projection.current
     mark = None if folding.version == standing.fold_version else folding.version
     return projection.target(projection.name, folding, mark)
+
+
+class _ReadAhead:
+    """Chunks up to an id. Where there are several, the next is read while one is folded and written."""
+
+    def __init__(self, connection: Connection, codec: Codec, until: UUID) -> None:
+        self._connection, self._codec, self._until = connection, codec, until
+        self._source: Connection | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._after, self._next = UUID(int=0), Future[list[FoldEvent]]()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+        if self._source:
+            self._source.close()
+
+    def chunk(self, after: UUID) -> list[FoldEvent]:
+        """The events above an id; those read ahead only where they are what is asked for."""
+        if self._source and after == self._after:
+            events = self._next.result()
+        else:
+            events = self._read(self._connection, after)
+        if len(events) >= _CHUNK:
+            self._source = self._source or sibling(self._connection)
+            self._after = events[-1].id
+            self._next = self._thread.submit(self._read, self._source, self._after)
+        return events
+
+    def _read(self, connection: Connection, after: UUID) -> list[FoldEvent]:
+        """What lies below the horizon never changes, whichever connection it is read by."""
+        return events_between(connection, self._codec, after, self._until, _CHUNK)
 
 
 def _heal(connection: Connection, projection: Projection[Any]) -> int:

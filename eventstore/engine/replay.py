@@ -14,6 +14,7 @@ import msgspec
 from psycopg import sql
 
 from eventstore.engine.fold import write_outcomes
+from eventstore.engine.garbage import rarely_collected
 from eventstore.engine.projection import BUCKETS, Outcome, Projection, Target
 from eventstore.engine.quarantine import quarantine
 from eventstore.engine.reading import events_of, events_of_bucket
@@ -58,7 +59,7 @@ def replay_bucket(
     started = time.monotonic()
     folding = folding or projection.current
     counted = _Counter(on_progress)
-    with connection.transaction():
+    with rarely_collected, connection.transaction():
         connection.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))",
             (PROJECTION_LOCK, projection.candidate_bucket(bucket)),
@@ -120,7 +121,7 @@ def _write(
 
 def _copy(connection: Connection, target: Target, outcomes: Iterable[Outcome]) -> int:
     kept = (each for outcome in outcomes for each in outcome.kept)
-    return copy_rows(connection, target.table, target.columns, kept, target.layout.row)
+    return copy_rows(connection, target.table, target.columns, kept, target.layout.lines)
 
 
 class _Batch:

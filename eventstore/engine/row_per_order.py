@@ -13,7 +13,7 @@ from psycopg import sql
 from eventstore.engine.fold import refold
 from eventstore.engine.projection import Advance, Folded, Outcome, Projection, Target
 from eventstore.engine.quarantine import quarantined
-from eventstore.engine.writing import copy_rows, delete_rows, write_apart
+from eventstore.engine.writing import copy_rows, delete_rows, lines_of, write_apart
 from eventstore.kernel.folding import FoldError, advance, fold_prefix
 from eventstore.kernel.recorded import FoldEvent, fold_order, to_ms
 from eventstore.log.connection import Connection
@@ -76,8 +76,8 @@ class RowPerOrder:
         delete_rows(connection, target.table, gone)
         return _upsert(connection, target.projection, target.table, states) if states else 0
 
-    def row(self, state: Any) -> Sequence[Any]:
-        return msgspec.structs.astuple(state)
+    def lines(self, states: list[Any]) -> bytes:
+        return lines_of(map(msgspec.structs.astuple, states))
 
     def row_after(self, state: Any, _: FoldEvent) -> Sequence[Any]:
         return msgspec.structs.astuple(state)
@@ -118,7 +118,7 @@ def _upsert(connection: Connection, projection: Projection[Any], table: str, sta
         )
     )
     connection.execute(sql.SQL("TRUNCATE {}").format(staging))
-    copy_rows(connection, folded, projection.columns, states, msgspec.structs.astuple)
+    copy_rows(connection, folded, projection.columns, states, ROW_PER_ORDER.lines)
     assignments = sql.SQL(", ").join(
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column))
         for column in projection.columns

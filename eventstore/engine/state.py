@@ -143,8 +143,9 @@ def _tail(
             key=fold_order,
         )
     rows = connection.execute(
-        f"SELECT {FOLD_JSON} FROM order_events WHERE order_id = %s AND (created_at, version) > (%s, %s) "
-        "AND created_at <= %s AND version <= %s ORDER BY created_at, version",
+        f"SELECT {FOLD_JSON} FROM events_after(%s, %s, %s) "
+        # With + 0, or PostgreSQL may read the stream by its versions, all of it.
+        "WHERE created_at <= %s AND version + 0 <= %s ORDER BY created_at, version",
         (order_id, start.at, start.version, until_ms, last),
     )
     return events_in(projection.events, rows)

@@ -14,6 +14,7 @@ from eventstore.log.connection import Connection
 _BATCH = 500
 _ARRAYS = {tuple, list}
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 #: Data that does not fit, constraints, a view's check, too large for the server, a trigger that raises.
 _CLASSES = ("22", "23", "44", "54", "P0")
@@ -30,12 +31,14 @@ def copy_rows(
     table: str,
     columns: Sequence[str],
     rows: Iterable[Any],
-    as_row: Callable[[Any], Sequence[Any]] | None = None,
+    as_lines: Callable[[list[Any]], bytes] | None = None,
 ) -> int:
-    """Append ``rows`` to ``table`` and return how many they were. Tuples and lists of text are SQL arrays.
+    """Append ``rows`` to ``table`` and return how many they were.
 
-    ``as_row`` makes a row of each. Raises RefusedError for one that has no text.
+    ``as_lines`` makes the lines of some of them, by default `lines_of`. Raises RefusedError for one that has
+    no text.
     """
+    as_lines = as_lines or lines_of
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL 'null', QUOTE '\"', ESCAPE '\\')").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
@@ -43,30 +46,54 @@ def copy_rows(
     rows = iter(rows)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         while batch := list(islice(rows, _BATCH)):
-            copy.write(_lines(batch if as_row is None else map(as_row, batch)))
+            try:
+                lines = as_lines(batch)
+            except MemoryError:
+                raise
+            except Exception as error:
+                raise RefusedError(f"{type(error).__name__}: {error}") from error
+            copy.write(lines)
             copied += len(batch)
     return copied
 
 
-def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
-    try:
-        return b"".join(map(_line, rows))
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise RefusedError(f"{type(error).__name__}: {error}") from error
+def lines_of(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Rows as lines of CSV. Tuples and lists of text are SQL arrays."""
+    return b"".join([text + b"\n" for text in texts_of(rows)])
 
 
-def _line(row: Sequence[Any]) -> bytes:
-    values = [_array(value) if type(value) in _ARRAYS else value for value in row]
-    line = _encode(values)
-    if b"\\" in line:  # JSON has escapes that CSV lacks
-        return ",".join(map(_csv, values)).encode() + b"\n"
-    return line[1:-1] + b"\n"
+def texts_of(rows: Iterable[Sequence[Any]]) -> list[bytes]:
+    """The values of each row as those of CSV, to which further ones may be joined by a comma."""
+    values = list(map(list, rows))
+    if not values:
+        return []
+    arrays = [place for place, value in enumerate(values[0]) if type(value) in _ARRAYS]
+    for row in values:
+        for place in arrays:
+            if type(row[place]) in _ARRAYS:
+                row[place] = _array(row[place])
+    lines = _encode_lines(values)
+    texts = lines[1:-2].split(b"]\n[")  # JSON escapes the line ends within values
+    if b"\\" not in lines and lines.count(b"[") == len(values):
+        return texts
+    return [
+        _text(row) if b"\\" in text or b"[" in text else text for text, row in zip(texts, values, strict=True)
+    ]
+
+
+def _text(row: list[Any]) -> bytes:
+    """Of a row with what JSON escapes otherwise than CSV, or with an array where the first row had none."""
+    values = (_array(value) if type(value) in _ARRAYS else value for value in row)
+    return ",".join(map(_csv, values)).encode()
 
 
 def _array(value: Sequence[str]) -> str:
-    return "{" + ",".join(f'"{_escaped(item)}"' for item in value) + "}" if value else "{}"
+    return "{" + ",".join(map(_item, value)) + "}" if value else "{}"
+
+
+def _item(text: str) -> str:
+    """Without quotes where it needs none: within JSON each would be escaped."""
+    return text if text.isidentifier() and text.lower() != "null" else f'"{_escaped(text)}"'
 
 
 def _csv(value: Any) -> str:

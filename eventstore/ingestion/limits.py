@@ -39,7 +39,8 @@ def long_number(json: bytes) -> str | None:
 
     None where there is none. Of a number with a large exponent its decoder will say so.
     """
-    if not (_FOUR_DIGITS.search(json[::_EVERY]) or _TINY_NUMBER.search(json)):
+    may_be_tiny = (b"e-" in json or b"E-" in json) and _TINY_NUMBER.search(json)
+    if not (may_be_tiny or _FOUR_DIGITS.search(json[::_EVERY])):
         return None
     for token in _STRING_OR_NUMBER.findall(json):
         if not token.startswith(b'"') and _is_out_of_range(token.decode()):

@@ -104,9 +104,9 @@ def _append(
             cursor.execute("SELECT line, outcome FROM append_staged(%s)", (expect_duplicates,))
             outcomes = dict(cursor.fetchall())
         conflicts = [
-            Refused(line, "identity_conflict", _conflict(event))
+            Refused(line, "identity_conflict", _conflict(event, outcomes[line]))
             for line, event in events
-            if outcomes.get(line) == "conflict"
+            if outcomes.get(line) in ("conflict", "collision")
         ]
         settled = Settled(
             appended=[line for line, _ in events if line not in outcomes],
@@ -135,11 +135,11 @@ def _row(line: int, event: StagedEvent) -> str:
     return row + "\n"
 
 
-def _conflict(event: StagedEvent) -> str:
-    return (
-        f"order {event.order_id} has another event with source {shown(event.source, 200)} "
-        f"and id {shown(event.source_id, 200)}"
-    )
+def _conflict(event: StagedEvent, outcome: str) -> str:
+    identity = f"source {shown(event.source, 200)} and id {shown(event.source_id, 200)}"
+    if outcome == "collision":
+        return f"{identity} have the same hash as those of another event of order {event.order_id}"
+    return f"order {event.order_id} has another event with {identity}"
 
 
 def _message(error: psycopg.Error) -> str:

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, Union
+from uuid import UUID
 
 import msgspec
 
 from eventstore.kernel import recorded
 from eventstore.kernel.events import Event, UnknownEvent, versioned
-from eventstore.kernel.recorded import FoldEvent, RecordedEvent
+from eventstore.kernel.recorded import FoldEvent, RecordedEvent, UndecodedEvent
 from eventstore.kernel.room import with_room
 from eventstore.kernel.shown import shown
 
@@ -51,10 +53,31 @@ class Codec:
         #: The classes of events as this domain reads them: their ``event`` is one of its types.
         self.fold_event, self.recorded_event = _classes(self)
 
+    def fold_events(self, lines: Iterable[str]) -> list[FoldEvent]:
+        """The events that ``lines`` hold, each the JSON array of an UndecodedEvent.
+
+        Where all are of known types and of the version that is written now, their payloads are decoded in
+        passing. Else what is wrong with one is for whoever asks for it to find out. Raises MsgspecError,
+        ValueError or RecursionError where not even the rest of an event can be read.
+        """
+        text = f"[{','.join(lines)}]"
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            return self._decoded_events.decode(text)
+        return self._undecoded_events.decode(text)
+
     @cached_property
-    def fold_events(self) -> msgspec.json.Decoder[list[FoldEvent]]:
-        """Decodes a JSON array of them."""
+    def _undecoded_events(self) -> msgspec.json.Decoder[list[FoldEvent]]:
         return msgspec.json.Decoder(list[self.fold_event])  # type: ignore[name-defined]
+
+    @cached_property
+    def _decoded_events(self) -> msgspec.json.Decoder[list[FoldEvent]]:
+        """Of the union of all types, told apart by their names."""
+        if not self.types:
+            return self._undecoded_events
+        now = str(self.payload_version)
+        said = Literal[None, now] if self.payload_version == UNMARKED_VERSION else Literal[now]
+        classes = [_decoded_class(name, cls, said) for name, cls in self.types.items()]
+        return msgspec.json.Decoder(list[Union[tuple(classes)]])  # type: ignore[misc]  # noqa: UP007
 
     @property
     def mark(self) -> dict[str, int]:
@@ -133,10 +156,24 @@ class Codec:
         return self.types.get(event_type) in handled and version <= self.payload_version
 
 
-def _classes(codec: Codec) -> tuple[type[FoldEvent], type[RecordedEvent]]:
+def _decoded_class(name: str, cls: type[Event], payload_version: object) -> type[msgspec.Struct]:
+    """A class of FoldEvents whose payload is of this type; their JSON is that of an UndecodedEvent."""
+    fields: list[tuple[str, Any]] = [("id", UUID), ("order_id", UUID), ("version", int), ("created_at", int)]
+    return msgspec.defstruct(
+        f"Decoded{name}",
+        [*fields, ("payload_version", payload_version), ("event", cls)],
+        namespace={"event_type": name},
+        tag=name,
+        array_like=True,
+        frozen=True,
+        gc=False,
+    )
+
+
+def _classes(codec: Codec) -> tuple[type[UndecodedEvent], type[RecordedEvent]]:
     """Subclasses whose events are decoded by ``codec``."""
 
-    class FoldEvent(recorded.FoldEvent, frozen=True, array_like=True, gc=False):
+    class FoldEvent(recorded.UndecodedEvent, frozen=True, array_like=True, gc=False):
         pass
 
     class RecordedEvent(recorded.RecordedEvent, frozen=True, kw_only=True, dict=True):

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from eventstore.kernel.folding import Failure, FoldError
-from eventstore.kernel.recorded import FoldEvent, RecordedEvent, fold_order, to_ms
+from eventstore.kernel.recorded import FoldEvent, RecordedEvent, UndecodedEvent, fold_order, to_ms
 
 #: Fields that say where a state stands in the log, not what the order is like.
 _POSITION = frozenset({"order_id", "version", "last_event_id", "last_event_at", "fold_version"})
@@ -44,7 +44,7 @@ def history_entries(
     events: Iterable[RecordedEvent],
     initial: Callable[[UUID], Any],
     evolve: Callable[[Any, FoldEvent], Any],
-    fold_event: type[FoldEvent],
+    fold_event: type[UndecodedEvent],
 ) -> Iterator[HistoryEntry]:
     """Go through the events of one order, given by version. A late one changes all states after its time.
 
@@ -92,13 +92,13 @@ def _anomalies(state: Any) -> tuple[str, ...]:
     return getattr(state, "anomalies", ())
 
 
-def _to_fold(event: RecordedEvent, fold_event: type[FoldEvent]) -> FoldEvent:
+def _to_fold(event: RecordedEvent, fold_event: type[UndecodedEvent]) -> FoldEvent:
     payload_version = event.metadata.get("schema_version")
     return fold_event(
+        event.event_type,
         event.id,
         event.order_id,
         event.version,
-        event.event_type,
         to_ms(event.happened_at),
         None if payload_version is None else str(payload_version),
         msgspec.Raw(event.payload),

@@ -38,25 +38,45 @@ class Decoder(Protocol):
     ) -> Event | UnknownEvent: ...
 
 
-class FoldEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a fold needs of a recorded event, cheap to make by the million.
+class FoldEvent(Protocol):
+    """What a fold needs of a recorded event."""
+
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def order_id(self) -> UUID: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def created_at(self) -> int:
+        """Business time, ms since 1970."""
+
+    @property
+    def event(self) -> Event | UnknownEvent:
+        """The typed event. Raises whatever it is that keeps it from being decoded."""
+
+
+class UndecodedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A FoldEvent whose payload is not looked at until somebody asks for it.
 
     Those that are read are of a subclass that a `Codec` makes: it knows the event types.
     """
 
     codec: ClassVar[Decoder]
 
+    event_type: str
     id: UUID
     order_id: UUID
     version: int
-    event_type: str
-    created_at: int  #: business time, ms since 1970
+    created_at: int
     payload_version: str | None  #: as metadata says; None where it says nothing
     data: msgspec.Raw  #: the payload as JSON
 
     @property
     def event(self) -> Event | UnknownEvent:
-        """The typed event; decoded at each call. Raises whatever it is that keeps it from being decoded."""
+        """Decoded at each call."""
         return self.codec.decode_marked(self.event_type, self.data, self.payload_version)
 
 

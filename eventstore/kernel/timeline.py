@@ -7,8 +7,8 @@ of those fails, it is the fold of those before it, until what is recorded later 
 
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
-from operator import attrgetter
+from itertools import groupby, pairwise
+from operator import attrgetter, lt
 from typing import Any, Generic, NamedTuple
 
 from eventstore.kernel.folding import Failure, FoldError, S
@@ -55,8 +55,13 @@ class Timeline(Generic[S]):
 
     def learn_all(self, events: Iterable[FoldEvent]) -> Iterator[Span]:
         """Learn events that come in the order of their ids; yields the spans that are superseded by that."""
-        for _, together in groupby(events, key=recorded_ms):
-            yield from self.learn(list(together))
+        events = list(events)
+        superseded = self._learn_in_business_order(events)
+        if superseded is not None:
+            yield from superseded
+        else:
+            for _, together in groupby(events, key=recorded_ms):
+                yield from self.learn(list(together))
 
     def learn(self, events: list[FoldEvent]) -> list[Span]:
         """Learn all events that one millisecond recorded; returns the spans that are superseded by that.
@@ -105,6 +110,33 @@ class Timeline(Generic[S]):
             return []
         return superseded
 
+    def _learn_in_business_order(self, events: list[FoldEvent]) -> list[Span] | None:
+        """Learn all at once where each event happened and was recorded later than the one before, as most do.
+
+        None, and nothing is learned, where it is otherwise, or where one fails.
+        """
+        last = self._beliefs[-1:]
+        states = [belief.state for belief in last]
+        times = [*(belief.valid_from for belief in last), *(event.created_at for event in events)]
+        recorded = [*(belief.recorded_from for belief in last), *map(recorded_ms, events)]
+        if self.failure or not (_rises(times) and _rises(recorded)):
+            return None
+        state = states[0] if states else self._initial
+        try:
+            for event in events:
+                state = self._evolve(state, event)
+                states.append(state)
+        except FoldError:
+            return None
+        self._events += events
+        self._beliefs[-1:] = map(Belief, states, times, [*recorded[1:], *recorded[-1:]])
+        return [
+            Span(state, valid_from, None, recorded_from, recorded_to)
+            for state, valid_from, (recorded_from, recorded_to) in zip(
+                states, times, pairwise(recorded), strict=False
+            )
+        ]
+
     def known(self) -> Iterator[Span]:
         """The spans that stand: one after the other without a gap, the last one without end."""
         return self._spans(0, recorded_to=None)
@@ -121,6 +153,10 @@ def recorded_ms(event: FoldEvent) -> int:
     """The millisecond in which the log recorded it."""
     ms = event.id.int >> 80
     return ms if ms <= END_OF_TIME_MS else END_OF_TIME_MS  # as RecordedEvent.recorded_at
+
+
+def _rises(numbers: list[int]) -> bool:
+    return all(map(lt, numbers, numbers[1:]))
 
 
 def _says_the_same(beliefs: list[Belief], spans: list[Span]) -> bool:

@@ -98,6 +98,15 @@ class Bench:
         self.growth.setdefault(cost, {})[size] = value
 
     @contextmanager
+    def unmade_database(self) -> Iterator[str]:
+        """The URL of a database that is not there yet, and is dropped in the end."""
+        url = self.server.unmade_database()
+        try:
+            yield url
+        finally:
+            self.server.drop(url)
+
+    @contextmanager
     def new_database(self) -> Iterator[str]:
         url = self.server.new_database()
         try:

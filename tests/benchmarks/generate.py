@@ -93,7 +93,9 @@ def _drop_indexes(connection: Connection) -> list[str]:
         "SELECT i.indexrelid::regclass::text, c.conname, pg_get_indexdef(i.indexrelid), "
         "       pg_get_constraintdef(c.oid) "
         "FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid "
-        "WHERE i.indrelid = 'order_events'::regclass"
+        # Those of the whole log, and those that each bucket has of its own.
+        "WHERE i.indrelid IN (SELECT relid FROM pg_partition_tree('order_events')) "
+        "AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.indexrelid) ORDER BY i.indrelid"
     ).fetchall()
     rebuild = []
     for index, constraint, index_definition, constraint_definition in rows:

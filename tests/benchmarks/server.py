@@ -38,8 +38,10 @@ _PLAIN = """
 CREATE TABLE plain_events (LIKE order_events INCLUDING ALL) PARTITION BY HASH (order_id);
 DO $$ BEGIN
     FOR bucket IN 0..15 LOOP
-        EXECUTE format('CREATE TABLE plain_events_%s PARTITION OF plain_events
-                        FOR VALUES WITH (MODULUS 16, REMAINDER %s)', lpad(bucket::text, 2, '0'), bucket);
+        -- Like the bucket itself, which has indexes of its own.
+        EXECUTE format('CREATE TABLE plain_events_%1$s (LIKE order_events_%1$s INCLUDING ALL);
+                        ALTER TABLE plain_events ATTACH PARTITION plain_events_%1$s
+                        FOR VALUES WITH (MODULUS 16, REMAINDER %2$s)', lpad(bucket::text, 2, '0'), bucket);
     END LOOP;
 END $$"""
 
@@ -66,6 +68,11 @@ class Server:
                 return self.new_database()
             server.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
         return with_database(self.url, name)
+
+    def unmade_database(self) -> str:
+        """The URL of one that somebody else is to make."""
+        self._made.append(f"{self._prefix}{len(self._made)}")
+        return with_database(self.url, self._made[-1])
 
     def drop(self, url: str) -> None:
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]

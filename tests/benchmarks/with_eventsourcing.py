@@ -48,10 +48,10 @@ class OrdersView(PostgresTrackingRecorder):
                 values = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
                 state = msgspec.structs.replace(state, **values)
             recorded = ORDERS.events.fold_event(
+                event.event_type,
                 UUID(int=tracking.notification_id),
                 event.originator_id,
                 event.originator_version,
-                event.event_type,
                 event.created_at,
                 None,
                 msgspec.Raw(event.data.encode()),

@@ -14,7 +14,26 @@ from eventstore.engine.writing import copy_rows
 texts = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12
 ) | st.sampled_from(
-    ["null", "NULL", "", "\\", '"', "\\.", "a,b", "{}", '{"a"}', "\n", "\r\n", "\t", "\\n", "é", "\u2028"]
+    [
+        "null",
+        "NULL",
+        "",
+        "\\",
+        '"',
+        "\\.",
+        "a,b",
+        "{}",
+        '{"a"}',
+        "\n",
+        "\r\n",
+        "\t",
+        "\\n",
+        "é",
+        "\u2028",
+        "[",
+        "]\n[",
+        "[]",
+    ]
 )
 rows = st.tuples(
     st.uuids(),
@@ -38,6 +57,14 @@ def test_every_row_comes_back_as_it_was(connection: psycopg.Connection[Any], giv
     assert copy_rows(connection, "copied", COLUMNS, given) == len(given)
     found = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM copied ORDER BY position").fetchall()
     assert [(*row[:2], tuple(row[2]), *row[3:]) for row in found] == given
+
+
+def test_a_list_may_stand_where_the_first_row_has_none(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("CREATE TEMPORARY TABLE copied (word text, list text[])")
+    given: list[tuple[str, tuple[str, ...] | None]] = [("a", None), ("[b]", ("x", "null", "y z")), ("c", ())]
+    assert copy_rows(connection, "copied", ("word", "list"), given) == 3
+    rows = connection.execute("SELECT * FROM copied").fetchall()
+    assert [(word, found if found is None else tuple(found)) for word, found in rows] == given
 
 
 def test_more_rows_than_a_batch(connection: psycopg.Connection[Any]) -> None:

@@ -20,7 +20,6 @@ from eventstore.engine.refresh import refresh
 from eventstore.engine.row_per_order import ROW_PER_ORDER
 from eventstore.engine.standing import standing
 from eventstore.kernel.codec import Codec
-from eventstore.kernel.recorded import FoldEvent
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.log.schema.steps import create_candidate, create_derived
@@ -62,7 +61,7 @@ class Parcel(msgspec.Struct, kw_only=True):
 class ParcelRules:
     version: str = "1"
 
-    def apply(self, parcel: Parcel, recorded: FoldEvent, _: datetime) -> None:
+    def apply(self, parcel: Parcel, recorded: Any, _: datetime) -> None:
         sent = msgspec.json.decode(recorded.data)
         parcel.carrier, parcel.grams = sent["carrier"], sent["grams"]
 

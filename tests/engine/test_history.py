@@ -17,7 +17,7 @@ from eventstore.engine import refresh as refreshing
 from eventstore.engine.history.overlaps import overlaps
 from eventstore.engine.projection import BUCKETS
 from eventstore.engine.reading import FOLD_JSON
-from eventstore.kernel.recorded import FoldEvent
+from eventstore.kernel.recorded import FoldEvent, UndecodedEvent
 from eventstore.log.append import append_json
 from eventstore.orders.domain import HISTORY
 from eventstore.orders.order import OrderState, fold
@@ -103,7 +103,10 @@ def bucket_of(connection: psycopg.Connection[Any], order_id: UUID) -> int:
 def log_of(connection: psycopg.Connection[Any], order_id: UUID) -> list[FoldEvent]:
     rows = connection.execute(f"SELECT {FOLD_JSON} FROM order_events WHERE order_id = %s", (order_id,))
     # Hashable, as Raw is not.
-    return [replace(event, data=bytes(event.data)) for event in events_in(rows)]
+    return [
+        replace(event, data=bytes(event.data)) if isinstance(event, UndecodedEvent) else event
+        for event in events_in(rows)
+    ]
 
 
 def model(events: list[FoldEvent], at: datetime, known: datetime) -> OrderState | None:

@@ -338,8 +338,16 @@ def test_an_order_whose_event_cannot_be_folded_is_set_aside_until_it_can(
         knows = staticmethod(RULES.knows)
 
         def apply(self, state: OrderState, recorded: FoldEvent, at: datetime) -> None:
-            paid = msgspec.Raw(msgspec.json.encode(PAID))
-            RULES.apply(state, msgspec.structs.replace(recorded, data=paid), at)
+            paid = HISTORY.events.fold_event(
+                event_type=recorded.event_type,
+                id=recorded.id,
+                order_id=recorded.order_id,
+                version=recorded.version,
+                created_at=recorded.created_at,
+                payload_version=None,
+                data=msgspec.Raw(msgspec.json.encode(PAID)),
+            )
+            RULES.apply(state, paid, at)
 
     refresh(connection, replace(HISTORY, foldings=(Lenient(),)))
     assert quarantined(connection, "order_history") == set()

@@ -34,7 +34,7 @@ def recorded(facts: list[tuple[str, int, int]]) -> list[FoldEvent]:
         ms += pause
         events.append(
             EVENTS.fold_event(
-                UUID(int=(ms << 80) + version), ORDER, version, kind, at, None, msgspec.Raw(DATA[kind])
+                kind, UUID(int=(ms << 80) + version), ORDER, version, at, None, msgspec.Raw(DATA[kind])
             )
         )
     return events

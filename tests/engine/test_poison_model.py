@@ -18,7 +18,6 @@ from eventstore.engine import refresh as refreshing
 from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.row_per_order import ROW_PER_ORDER
 from eventstore.kernel.codec import Codec
-from eventstore.kernel.recorded import FoldEvent
 from eventstore.log.append import append_json
 from eventstore.orders.domain import HISTORY  # was HISTORY
 from tests.shipped import promote_projection as promote
@@ -57,7 +56,7 @@ class Tally(msgspec.Struct, kw_only=True):
 class TallyRules:
     version: str = "1"
 
-    def apply(self, tally: Tally, recorded: FoldEvent, _: datetime) -> None:
+    def apply(self, tally: Tally, recorded: Any, _: datetime) -> None:
         number = msgspec.json.decode(recorded.data)["n"]
         tally.total += number
         if recorded.event_type == "Fails":

@@ -99,7 +99,9 @@ def test_a_refresh_that_waited_for_another_goes_on_from_where_that_one_ended(
 ) -> None:
     append_orders(connection, 5)
     done: list[Refreshed] = []
-    before_call(monkeypatch, refreshing, "lock", 2, lambda: done.append(refresh(other)))  # the first heals
+    before_call(
+        monkeypatch, refreshing, "lock_to_go_on", 2, lambda: done.append(refresh(other))
+    )  # the first heals
     mine = refresh(connection)
     assert (done[0].events, mine.events) == (5, 0)
     assert differences(connection) == []
@@ -203,6 +205,23 @@ def test_a_refresh_takes_in_all_that_was_committed_before_it_chunk_by_chunk(
     append_orders(connection, 7, paid(), shipped())
     monkeypatch.setattr(refreshing, "_CHUNK", 3)
     assert refresh(connection).events == 14
+    assert differences(connection) == []
+
+
+def test_a_chunk_that_was_read_ahead_is_let_go_where_another_refresh_has_folded_it(
+    connection: Connection, other: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_orders(connection, 7, paid(), shipped())
+    monkeypatch.setattr(refreshing, "_CHUNK", 3)
+    meanwhile: list[int] = []
+    third = 3  # the first is for healing, the second for the first chunk
+    before_call(
+        monkeypatch, refreshing, "lock_to_go_on", third, lambda: meanwhile.append(refresh(other).events)
+    )
+    folded = refresh(connection)
+    assert folded.events + sum(meanwhile) == 14
+    assert meanwhile[0] > 0
+    assert folded.lag.events == 0
     assert differences(connection) == []
 
 

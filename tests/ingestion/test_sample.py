@@ -53,11 +53,11 @@ def test_a_demo_of_3000_orders_has_all_that_goes_wrong_and_a_second_run_appends_
     assert again.rejects_by_reason == done.rejects_by_reason
 
     rows = connection.execute(
-        "SELECT id, order_id, version, event_type, created_at, NULL, event_data::text FROM order_events"
+        "SELECT event_type, id, order_id, version, created_at, NULL, event_data::text FROM order_events"
     ).fetchall()
     events: dict[Any, list[FoldEvent]] = {}
     for row in rows:
-        events.setdefault(row[1], []).append(EVENTS.fold_event(*row))
+        events.setdefault(row[2], []).append(EVENTS.fold_event(*row))
     assert len(events) == 3000
     states = [fold(order, found) for order, found in events.items()]
     assert {state.status for state in states} == {"Created", "Paid", "Shipped", "Delivered", "Cancelled"}

@@ -3,7 +3,7 @@
 Events close the rows that they supersede and add the corrected ones; a row is never changed otherwise.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -19,12 +19,15 @@ from eventstore.engine.projection import Advance, Folded, Outcome, Projection, T
 from eventstore.engine.quarantine import quarantined
 from eventstore.engine.reading import FOLD_JSON, events_in
 from eventstore.engine.row_per_order import state_of
-from eventstore.engine.writing import copy_rows, delete_rows, write_apart
+from eventstore.engine.writing import copy_rows, delete_rows, texts_of, write_apart
 from eventstore.kernel.codec import Codec
+from eventstore.kernel.days import LAST_VERSION
 from eventstore.kernel.folding import advance, evolving
 from eventstore.kernel.recorded import FoldEvent, from_ms, to_ms
 from eventstore.kernel.timeline import Belief, Span, Timeline, recorded_ms
 from eventstore.log.connection import Connection
+
+Evolve = Callable[[Any, FoldEvent], Any]
 
 
 class RowPerSpan:
@@ -63,9 +66,12 @@ class RowPerSpan:
             if order_id in held and held[order_id][-1].valid_from > since[order_id]
         }
         known = _events_known_after(connection, target.projection.events, late)
+        evolve: Evolve = evolving(target.folding)
         changes: list[_Change] = []
         for order_id, new_events in news.items():
-            timeline = _timeline(target, order_id, advance, held.get(order_id, []), known.get(order_id, []))
+            timeline = Timeline(
+                _initial(target, order_id), evolve, held.get(order_id, []), known.get(order_id, [])
+            )
             spans = [*timeline.learn_all(new_events), *timeline.known()]
             if timeline.failure:
                 again.add(order_id)
@@ -83,9 +89,12 @@ class RowPerSpan:
         self, target: Target, events: Iterable[FoldEvent], advance: Advance = advance
     ) -> Iterator[Outcome]:
         """The whole history of each order, superseded spans first."""
-        for order_id, stream in groupby(events, key=attrgetter("order_id")):
-            timeline = _timeline(target, order_id, advance)
-            superseded = timeline.learn_all(sorted(stream, key=attrgetter("version")))
+        evolve: Evolve = evolving(target.folding, advance)
+        for _, stream in groupby(events, key=attrgetter("order_id.int")):  # a UUID is slow to compare
+            recorded = sorted(stream, key=attrgetter("version"))
+            order_id = recorded[0].order_id
+            timeline = Timeline(_initial(target, order_id), evolve)
+            superseded = timeline.learn_all(recorded)
             yield Outcome(order_id, [*superseded, *timeline.known()], timeline.failure)
 
     def replace(self, connection: Connection, target: Target, outcomes: list[Outcome]) -> int:
@@ -93,17 +102,18 @@ class RowPerSpan:
         spans = (span for outcome in outcomes for span in outcome.kept)
         return _insert(connection, target, spans)
 
-    def row(self, span: Span) -> list[Any]:
-        return [
-            *msgspec.structs.astuple(span.state),
-            from_ms(span.valid_from),
-            _end(span.valid_to),
-            from_ms(span.recorded_from),
-            _end(span.recorded_to),
-        ]
+    def lines(self, spans: list[Span]) -> bytes:
+        """A state is made text once, though most are in two rows; so is a time, which is in up to four."""
+        of, *times = zip(*spans, strict=True)
+        states = {id(state): state for state in of}
+        texts = dict(zip(states, texts_of(map(msgspec.structs.astuple, states.values())), strict=True))
+        moments = _texts_of_times(set().union(*times))
+        columns = [map(texts.__getitem__, map(id, of)), *(map(moments.__getitem__, each) for each in times)]
+        return b"\n".join(map(b",".join, zip(*columns, strict=True))) + b"\n"
 
-    def row_after(self, state: Any, event: FoldEvent) -> list[Any]:
-        return self.row(Span(state, event.created_at, None, recorded_ms(event), None))
+    def row_after(self, state: Any, event: FoldEvent) -> Sequence[Any]:
+        times = (from_ms(event.created_at), "infinity", from_ms(recorded_ms(event)), "infinity")
+        return (*msgspec.structs.astuple(state), *times)
 
 
 ROW_PER_SPAN = RowPerSpan()
@@ -122,17 +132,9 @@ def _apply(connection: Connection, target: Target, changes: list[_Change]) -> in
     return _insert(connection, target, (span for change in changes for span in change.added))
 
 
-def _timeline(
-    target: Target,
-    order_id: UUID,
-    advance: Advance,
-    beliefs: Iterable[Belief] = (),
-    known: Iterable[FoldEvent] = (),
-) -> Timeline[Any]:
+def _initial(target: Target, order_id: UUID) -> Any:
     initial = target.projection.initial(order_id)
-    if target.mark is not None:
-        initial = msgspec.structs.replace(initial, fold_version=target.mark)
-    return Timeline(initial, evolving(target.folding, advance), beliefs, known)
+    return initial if target.mark is None else msgspec.structs.replace(initial, fold_version=target.mark)
 
 
 def _events_known_after(
@@ -145,9 +147,14 @@ def _events_known_after(
     rows = connection.execute(
         f"SELECT {FOLD_JSON}"
         "  FROM unnest(%s::uuid[], %s::bigint[], %s::int[]) AS late(late_order, since, up_to)"
-        "  JOIN order_events ON order_id = late_order AND created_at > since AND version <= up_to"
+        "  JOIN LATERAL events_after(late_order, since, %s) ON version <= up_to"
         " ORDER BY order_id, created_at, version",
-        (list(late), [since for since, _ in late.values()], [version for _, version in late.values()]),
+        (
+            list(late),
+            [since for since, _ in late.values()],
+            [version for _, version in late.values()],
+            LAST_VERSION,
+        ),
     )
     for event in events_in(codec, rows):
         known.setdefault(event.order_id, []).append(event)
@@ -214,7 +221,14 @@ def _close(connection: Connection, table: str, spans: list[Span]) -> None:
 
 
 def _insert(connection: Connection, target: Target, spans: Iterable[Span]) -> int:
-    return copy_rows(connection, target.table, target.columns, spans, target.layout.row)
+    return copy_rows(connection, target.table, target.columns, spans, target.layout.lines)
+
+
+def _texts_of_times(times: set[int | None]) -> dict[int | None, bytes]:
+    """Each as a value of CSV; None is the end of time."""
+    known = [ms for ms in times if ms is not None]
+    texts = msgspec.json.encode(list(map(from_ms, known)))[1:-1].split(b",")
+    return {None: b"infinity", **dict(zip(known, texts, strict=False))}
 
 
 def _end(ms: int | None) -> datetime | str:

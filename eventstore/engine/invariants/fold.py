@@ -108,7 +108,7 @@ def _finding(table: str, order_id: UUID, ahead: dict[UUID, tuple[int, int]]) -> 
 
 def _copy(connection: Connection, target: Target, outcomes: list[Outcome]) -> int:
     kept = (each for outcome in outcomes for each in outcome.kept)
-    return copy_rows(connection, target.table, target.columns, kept, target.layout.row)
+    return copy_rows(connection, target.table, target.columns, kept, target.layout.lines)
 
 
 def _batches(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:

@@ -10,7 +10,7 @@ import msgspec
 
 from eventstore.engine.projection import Advance, Outcome, Target
 from eventstore.engine.snapshots.starts import Start
-from eventstore.engine.writing import copy_rows, delete_rows
+from eventstore.engine.writing import copy_rows, delete_rows, lines_of
 from eventstore.kernel.days import Kept, day_of, states_to_keep
 from eventstore.kernel.folding import Failure, advance, evolving
 from eventstore.kernel.recorded import FoldEvent
@@ -59,13 +59,17 @@ class RowPerDay:
         checkpoints = [each for each in kept if not each.is_end_of_day]
         for table, rows in ((target.table, ends_of_days), (CHECKPOINTS, checkpoints)):
             if rows:
-                copy_rows(connection, table, target.columns, rows, self.row)
+                copy_rows(connection, table, target.columns, rows, self.lines)
         return len(ends_of_days)
 
-    def row(self, kept: Kept) -> tuple[Any, ...]:
-        position = (kept.day, kept.until_at, kept.until_version, kept.events)
-        return (*msgspec.structs.astuple(kept.state), *position)
+    def lines(self, kept: list[Kept]) -> bytes:
+        return lines_of(map(_row, kept))
 
     def row_after(self, state: Any, event: FoldEvent) -> tuple[Any, ...]:
         day = day_of(event.created_at)
-        return self.row(Kept(state, 0, day, event.created_at, event.version, is_end_of_day=True))
+        return _row(Kept(state, 0, day, event.created_at, event.version, is_end_of_day=True))
+
+
+def _row(kept: Kept) -> tuple[Any, ...]:
+    position = (kept.day, kept.until_at, kept.until_version, kept.events)
+    return (*msgspec.structs.astuple(kept.state), *position)

@@ -1,5 +1,7 @@
 """init, url and down: the store as a whole."""
 
+from functools import partial
+
 import typer
 
 from eventstore.face.cli.app import Json, app
@@ -18,7 +20,7 @@ def init(as_json: Json = False) -> None:
     url = database_url()
     ensure_database(url)
     before = migrate.current(url)
-    migrate.upgrade(url, functions=DOMAIN.functions)
+    migrate.upgrade(url, functions=DOMAIN.functions, say=partial(typer.echo, err=True))
     made(landing())
     result = {
         "database": without_password(url),

@@ -101,6 +101,10 @@ def replay(
             "--continue", help="Only the buckets that do not stand yet; not after a change of the rules."
         ),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=BUCKETS, metavar="N", help="So many processes fold, side by side."),
+    ] = 1,
     as_json: Json = False,
 ) -> None:
     """Fold the whole log again and put the result in the place of the live tables, each in one step.
@@ -112,7 +116,14 @@ def replay(
     projections = (one,) if one else _all()
     with open_store() as store, store.connection() as connection:
         replayed = replay_all(
-            connection, projections, projections[0].current, quiet=as_json, only=bucket or (), go_on=go_on
+            store,
+            connection,
+            projections,
+            projections[0].current,
+            quiet=as_json,
+            only=bucket or (),
+            go_on=go_on,
+            workers=workers,
         )
         if bucket:
             _print(replayed, {}, one, as_json)
@@ -201,7 +212,7 @@ def rollback(name: ProjectionName = None, only: Only = None, as_json: Json = Fal
         )
     before = first.foldings[-2]
     with open_store() as store, store.connection() as connection:
-        replayed = replay_all(connection, projections, before, quiet=as_json)
+        replayed = replay_all(store, connection, projections, before, quiet=as_json)
         done = _promote(connection, projections, one, before)
         results, made = _refresh(connection, projections, one)
     _print(

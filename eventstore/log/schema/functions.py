@@ -23,6 +23,7 @@ _TOPICS = (
     "limits",
     "append_only",
     "guards",
+    "events_after",
     "append",
     "staging",
     "feed",

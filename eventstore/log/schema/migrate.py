@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from eventstore.log.connection import open_connection
 from eventstore.log.outages import outages_explained
 from eventstore.log.schema.functions import create_functions
+from eventstore.log.schema.log_indexes import Say, build
 from eventstore.log.schema.trust import refuse_strangers
 from eventstore.server.errors import ServerError
 
@@ -24,12 +25,15 @@ SCHEMA = Path(__file__).parent
 _MIGRATION_LOCK = 0x45530001  # any number of its own: one migration at a time per database
 
 
-def upgrade(url: str, revision: str = "head", *, functions: Path | None = None) -> None:
+def upgrade(
+    url: str, revision: str = "head", *, functions: Path | None = None, say: Say = lambda _: None
+) -> None:
     """Migrate the database at ``url`` forwards and bring its functions up to date; does nothing where it is
     already there.
 
     ``functions`` is the folder of those that a domain brings; without it, those that are there stay.
-    Several processes may call this at once: they take turns. Raises ServerError, and changes nothing, where
+    Several processes may call this at once: they take turns. What takes long, on a log with events, is done
+    after that, beside all other work; ``say`` is told of it. Raises ServerError, and changes nothing, where
     others could tamper with the functions, or where the database is of a release that this one does not know.
     """
     with _connection(url) as connection, connection.begin():
@@ -43,6 +47,9 @@ def upgrade(url: str, revision: str = "head", *, functions: Path | None = None) 
         if revision == "head":
             create_functions(connection, newest, functions)
             refuse_strangers(connection)
+    if revision == "head":
+        with outages_explained(url):
+            build(url, say)
 
 
 def configuration(schema: Path = SCHEMA) -> Config:

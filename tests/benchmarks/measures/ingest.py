@@ -4,13 +4,14 @@ import gzip
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from eventstore.log.connection import open_connection
 from eventstore.orders.sample import write_sample
-from tests.benchmarks import with_eventsourcing
+from tests.benchmarks import before, with_eventsourcing
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.rows import Row
+from tests.benchmarks.rows import Row, alternate
 from tests.shipped import ingest as ingest_files
 
 _COLUMNS = "id, order_id, version, event_type, event_data, created_at, source, source_id, metadata"
@@ -58,6 +59,32 @@ def ingest(bench: Bench) -> Iterator[Row]:
         theirs=package,
         target=(">=", 5),
         note=f"the package saves the first {len(events):,} of them, typed already: it reads no file",
+    )
+
+
+def release(bench: Bench) -> Iterator[Row]:
+    """The same by the command line, beside the release before."""
+    file = sample(bench.scratch, bench.medium)
+    with gzip.open(file) as lines:
+        events = sum(1 for _ in lines)
+    code = before.tree(bench.scratch / "before")
+    if code is None:
+        bench.say("the repository does not have the release before: no comparison with it")
+        return
+
+    def rate(code: Path) -> float:
+        with bench.unmade_database() as url:
+            return events / before.seconds_to_ingest(code, url, file)
+
+    ours, theirs = alternate(bench.rounds, partial(rate, before.ROOT), partial(rate, code))
+    yield Row(
+        measure="ingest, by the command line",
+        unit="lines/s",
+        ours=ours,
+        yardstick="the release before",
+        theirs=theirs,
+        target=(">=", 1.5),
+        note=f"eventstore ingest as a process, its start included; the tree of commit {before.COMMIT}",
     )
 
 

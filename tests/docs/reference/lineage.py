@@ -20,7 +20,7 @@ from eventstore.engine.derived import Derived
 from eventstore.engine.domain import Domain
 from eventstore.engine.projection import Projection
 from eventstore.kernel.folding import advance
-from eventstore.kernel.recorded import FoldEvent
+from eventstore.kernel.recorded import UndecodedEvent
 
 Connection = psycopg.Connection[Any]
 #: By table and column: a table with a column of it, or with a field of an event, such as OrderPaid.amount.
@@ -69,7 +69,7 @@ class _Change(NamedTuple):
     """An event in which one thing is another than before."""
 
     of: str  #: a column of the log, or a field of the event as `OrderPaid.amount`
-    events: list[FoldEvent]
+    events: list[UndecodedEvent]
 
 
 def lineages(connection: Connection, domain: Domain[Any], snapshots: str) -> Lineage:
@@ -115,28 +115,28 @@ def _of_states(projection: Projection[Any]) -> dict[str, list[tuple[str, str]]]:
     return {name: [(LOG, each) for each in sorted(of)] for name, of in follow.items() if of}
 
 
-def _folded(projection: Projection[Any], events: Sequence[FoldEvent]) -> dict[str, Any]:
+def _folded(projection: Projection[Any], events: Sequence[UndecodedEvent]) -> dict[str, Any]:
     state = projection.initial(events[0].order_id if events else _ORDER)
     for event in events:
         advance(projection.current, state, event)
     return {name: getattr(state, name) for name in projection.columns}
 
 
-def _stories(projection: Projection[Any]) -> Iterator[list[FoldEvent]]:
+def _stories(projection: Projection[Any]) -> Iterator[list[UndecodedEvent]]:
     """Each type of event alone, and all of them in some orders."""
     names = list(projection.events.types)
     for story in (names, names[::-1], *([name] for name in names)):
         yield [_event(projection, name, number) for number, name in enumerate(story, 1)]
 
 
-def _event(projection: Projection[Any], name: str, version: int) -> FoldEvent:
+def _event(projection: Projection[Any], name: str, version: int) -> UndecodedEvent:
     data = {field.encode_name: _values(field)[0] for field in _fields(projection, name)}
     return projection.events.fold_event(
-        UUID(int=version), _ORDER, version, name, version * _HOUR, _written(projection), _json(data)
+        name, UUID(int=version), _ORDER, version, version * _HOUR, _written(projection), _json(data)
     )
 
 
-def _changes(projection: Projection[Any], events: list[FoldEvent]) -> Iterator[_Change]:
+def _changes(projection: Projection[Any], events: list[UndecodedEvent]) -> Iterator[_Change]:
     for number, event in enumerate(events):
         variants = [
             ("created_at", msgspec.structs.replace(event, created_at=event.created_at + 1)),

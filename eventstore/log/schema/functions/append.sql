@@ -79,6 +79,25 @@ BEGIN
     RETURN greatest(now_ms, floor_ms, pg_sequence_last_value('feed_horizon') + 1);
 END $$;
 
+-- Two events of an order whose identities differ and have the same hash: one in 2^88, unless somebody made them so.
+CREATE OR REPLACE FUNCTION refuse_collision(order_id uuid, source text, source_id text) RETURNS void
+    LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    other int;
+BEGIN
+    SELECT e.version INTO other FROM order_events e
+     WHERE e.order_id = $1 AND e.source_id IS NOT NULL
+       AND event_identity(e.order_id, e.source, e.source_id) = event_identity($1, $2, $3)
+       AND (e.source, e.source_id) <> ($2, $3);
+    IF FOUND THEN
+        RAISE EXCEPTION 'source % and source_id % have the same hash as those of version % of order %',
+            regexp_replace(left(source, 200), '[[:cntrl:]]', '?', 'g'),
+            regexp_replace(left(source_id, 200), '[[:cntrl:]]', '?', 'g'), other, order_id
+            USING ERRCODE = 'unique_violation', TABLE = 'order_events', CONSTRAINT = 'event_identity',
+                  HINT = 'They are another event''s only to the index. Give the event another source_id.';
+    END IF;
+END $$;
+
 -- Appends events to one order: all of them, or none. An event whose (source, source_id) the order already has is
 -- not appended again: what was recorded the first time is returned in its place.
 -- Two functions with one body: append_events() returns the position of each event in the order given,
@@ -111,7 +130,12 @@ BEGIN
                 -- Stamped by this clock, not after the id, and never before the order's last event: if another one
                 -- comes in between, nothing is inserted below.
                 SELECT coalesce(max(e.version), 0), max(e.created_at) INTO last_version, last_at
-                  FROM order_events e WHERE e.order_id = stream;
+                  FROM order_events e WHERE e.order_id = stream AND e.version <= 32;
+                IF last_version = 32 THEN
+                    last_version := (SELECT e.version FROM order_events e
+                                      WHERE e.order_id = stream ORDER BY e.version DESC LIMIT 1);
+                    last_at := last_business_time(stream);
+                END IF;
             END IF;
             -- Nearly always this one statement is all. The unique version is the claim on the order: while another
             -- append to it is open, this one waits here, and inserts nothing if that one commits.
@@ -133,8 +157,11 @@ BEGIN
             END IF;
             -- Recorded already, or at another version, or somebody else was faster.
             RETURN QUERY SELECT COLUMNS FROM order_events e WHERE e.order_id = stream
+                AND event_identity(e.order_id, e.source, e.source_id)
+                    = event_identity(stream, event ->> 'source', event ->> 'source_id')
                 AND e.source = event ->> 'source' AND e.source_id = event ->> 'source_id';
             EXIT WHEN FOUND;
+            PERFORM refuse_collision(stream, event ->> 'source', event ->> 'source_id');
             last_version := coalesce((SELECT max(e.version) FROM order_events e WHERE e.order_id = stream), 0);
             IF expected_version <> last_version THEN
                 RAISE EXCEPTION 'order % is at version %, expected %', stream, last_version, expected_version

@@ -33,7 +33,7 @@ CREATE OR REPLACE FUNCTION lock_holders()
                     WHEN l.classid::bigint = 17749 THEN 'writers'
                     WHEN l.classid::bigint = 17748 THEN 'consumer'
                     WHEN l.classid::bigint = 17747 THEN 'replay'
-                    WHEN l.classid = 0 AND l.objid::bigint = 1163067393 THEN 'migration'
+                    WHEN l.classid = 0 AND l.objid::bigint IN (1163067393, 1163067394) THEN 'migration'
                END AS kind,
                CASE WHEN l.objsubid <> 2 THEN NULL
                     WHEN l.classid::bigint = 17748

@@ -19,12 +19,12 @@ BEGIN
         RETURN format('its data and metadata have %s bytes as JSON, more than 1048576', octet_length(written));
     END IF;
     -- Nothing is nested deeper than it has brackets, and a number out of range is long.
-    IF octet_length(written) - octet_length(translate(written, '[{', '')) > 100
+    IF octet_length(written) - octet_length(replace(replace(written, '{', ''), '[', '')) > 100
        AND (event_data @? 'strict $.**{100} ? (@.type() == "object" || @.type() == "array")'
             OR metadata @? 'strict $.**{100} ? (@.type() == "object" || @.type() == "array")') THEN
         RETURN 'its data or metadata is nested deeper than 100 levels';
     END IF;
-    IF written ~ '[0-9]{200}' THEN
+    IF octet_length(written) > 300 AND written ~ '[0-9]{200}' THEN
         SELECT number INTO long
           FROM (SELECT jsonb_path_query(event_data, 'strict $.** ? (@.type() == "number")')
                 UNION ALL
