@@ -1,19 +1,19 @@
 """The assets: what the tables are and how they come about. A body calls `eventstore` and reports back."""
 
-from pathlib import Path
-
 import dagster as dg
 from pydantic import Field
 
+from eventstore.ingestion.addresses import has_secrets, is_address, shown
 from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.load import ingest, ingest_landing
 from eventstore.kernel.counted import counted
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from pipelines.catalogue import about, owners
-from pipelines.metadata import count_by, lines_by_file, numbers, table, with_reasons
+from pipelines.metadata import count_by, lines_by_file, moved_files, numbers, table, with_reasons
 from pipelines.projections import live_asset, replay_asset
 from pipelines.resources import EventStore
+from pipelines.telling import told_of_files
 
 
 class IngestConfig(dg.Config):
@@ -21,7 +21,8 @@ class IngestConfig(dg.Config):
 
     paths: list[str] = Field(
         default_factory=list,
-        description="None given: what waits in the landing folder, as much as a run takes.",
+        description="Files, folders or URLs. None given: what waits in the landing folder, as much as a run "
+        "takes.",
     )
 
 
@@ -45,9 +46,23 @@ def order_events(
     with store.connect() as connection:
         try:
             done = (
-                ingest(connection, DOMAIN.events, DOMAIN.formats, [Path(path) for path in config.paths])
+                ingest(
+                    connection,
+                    DOMAIN.events,
+                    DOMAIN.formats,
+                    _without_secrets(config.paths),
+                    landing=settings.landing_place() if settings.move_files() else None,
+                    on_progress=told_of_files(context),
+                )
                 if config.paths
-                else ingest_landing(connection, DOMAIN.events, DOMAIN.formats, settings.landing())
+                else ingest_landing(
+                    connection,
+                    DOMAIN.events,
+                    DOMAIN.formats,
+                    settings.landing_place(),
+                    move=settings.move_files(),
+                    on_progress=told_of_files(context),
+                )
             )
         except InputFileError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
@@ -62,6 +77,10 @@ def order_events(
             f"{counted(done.rejected, 'line')} could not be appended ({reasons}): `eventstore "
             "rejects` shows them"
         )
+    for sentence in done.known:
+        context.log.info(sentence)
+    for each in done.not_moved:
+        context.log.warning(f"read, but not moved: {each.file} ({each.reason})")
     for each in done.failed:
         context.log.warning(f"not read to its end: {each.file} ({each.reason})")
     return dg.MaterializeResult(
@@ -75,11 +94,25 @@ def order_events(
             "lines_by_file": lines_by_file(done.files),
             "failed_files": with_reasons(done.failed),
             "skipped_names": with_reasons(done.skipped),
+            "moved_files": moved_files(done.moved),
+            "files_not_moved": with_reasons(done.not_moved),
             **where,
         },
         # Appending changes nothing that was in the log before: what was replayed from it stays valid.
         data_version=dg.DataVersion("append-only"),
     )
+
+
+def _without_secrets(paths: list[str]) -> list[str]:
+    """A run's configuration is kept, and shown on its page."""
+    for path in paths:
+        if is_address(path) and has_secrets(path):
+            raise dg.Failure(
+                f"{shown(path)}: what stands before @, or from ? or # on, may be a secret, and a run keeps "
+                "its configuration: take it to `eventstore ingest`",
+                allow_retries=False,
+            )
+    return paths
 
 
 REPLAYS = {projection.name: replay_asset(projection, order_events) for projection in DOMAIN.projections}

@@ -7,8 +7,10 @@ import dagster as dg
 from eventstore.engine.invariants.overlapping import overlaps_proof
 from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import budget_of, prove, proven
-from eventstore.ingestion.files import NotRead, look, printable
+from eventstore.ingestion.contents import not_moved
+from eventstore.ingestion.files import NotRead, printable
 from eventstore.ingestion.landing import waiting
+from eventstore.ingestion.places import can_move, look
 from eventstore.ingestion.rejects import damaged_files
 from eventstore.kernel.counted import counted
 from eventstore.log.clock import clock as read_clock
@@ -59,8 +61,8 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
 @asset_check(order_events)
 def files_left(store: EventStore) -> dg.AssetCheckResult:
     """Warns of files in the landing folder that were not read: those that have been waiting for longer than
-    the setting `max_file_wait`, those that failed, with the time of the next try, damaged ones, and names
-    that are left alone.
+    the setting `max_file_wait`, those that failed, with the time of the next try, damaged ones, names that
+    are left alone, and files that were read and cannot be moved.
     """
     with store.connect() as connection:
         return judge_files(connection)
@@ -69,8 +71,10 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
 def judge_files(connection: Connection) -> dg.AssetCheckResult:
     """The check `files_left`, also looked at without a run where runs are executed on other machines."""
     longest = policy(connection).max_file_wait.total_seconds()
-    seen = look(settings.landing(), DOMAIN.formats, settled=True)
+    folder = settings.landing_place()
+    seen = look(folder, DOMAIN.formats, settled=True)
     unread = waiting(connection, seen.files)
+    stuck = not_moved(connection, seen.files) if settings.move_files() and can_move(folder) else []
     damaged = [
         NotRead(printable(file), f"{reason}: {detail}") for file, reason, detail in damaged_files(connection)
     ]
@@ -84,18 +88,20 @@ def judge_files(connection: Connection) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=order_events.key,
         check_name="files_left",
-        passed=not (left or failed or damaged or seen.skipped),
+        passed=not (left or failed or damaged or seen.skipped or stuck),
         severity=dg.AssetCheckSeverity.WARN,
         description=(
             f"{counted(len(left), 'file')} waiting for more than {longest / 60:g} min, "
             f"{len(failed):,} failed and "
-            f"tried again, {len(damaged):,} damaged, {counted(len(seen.skipped), 'name')} left alone."
+            f"tried again, {len(damaged):,} damaged, {counted(len(seen.skipped), 'name')} left alone, "
+            f"{len(stuck):,} read and not moved."
         ),
         metadata={
             "files": left[:ROWS],
             "failed_files": failed_files(failed),
             "damaged_files": with_reasons(damaged),
             "skipped_names": with_reasons(seen.skipped),
+            "files_not_moved": with_reasons([NotRead(printable(found.path), why) for found, why in stuck]),
         },
     )
 

@@ -87,7 +87,7 @@ def prepare(say: Callable[[str], None] = lambda _: None) -> str:
     ensure_database(url)
     ensure_database(dagster_url)
     migrate.upgrade(url, functions=DOMAIN.functions, say=say)
-    settings.made(settings.landing())
+    settings.made_landing()
     settings.made(settings.dagster_home())
     os.environ["EVENTSTORE_HOME"] = str(settings.home())
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home())

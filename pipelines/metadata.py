@@ -92,6 +92,14 @@ def failed_files(files: Sequence[Waiting]) -> dg.TableMetadataValue:
     )
 
 
+def moved_files(moved: Mapping[str, str]) -> dg.TableMetadataValue:
+    """Where the first of these files went."""
+    return dg.MetadataValue.table(
+        [dg.TableRecord({"file": file, "moved_to": to}) for file, to in list(moved.items())[:ROWS]],
+        schema=dg.TableSchema([dg.TableColumn("file", "string"), dg.TableColumn("moved_to", "string")]),
+    )
+
+
 def lines_by_file(files: Sequence[FileIngested]) -> dg.TableMetadataValue:
     """What became of the lines of the first of these files."""
     counts = ("read", "appended", "duplicates", "rejected")

@@ -118,7 +118,7 @@ def _run(port: int, *, follow: bool) -> None:
 
 def _say_where(url: str, log: Path) -> None:
     _say(f"database  {without_password(url)}")
-    _say(f"landing   {settings.landing()}   files moved here are ingested")
+    _say(f"landing   {settings.landing_place()}   files moved here are ingested")
     _say(f"log       {log}")
     if address := settings.ray_address():
         _say(f"cluster   {address}   its nodes execute the runs; while it is away they wait")

@@ -133,13 +133,16 @@ def events_between(connection: Connection, after: UUID, until: UUID, limit: int)
 
 
 def ingest(
-    connection: Connection | str, paths: Sequence[Path], formats: Sequence[Format] = FORMATS, **options: Any
+    connection: Connection | str,
+    paths: Sequence[Path | str],
+    formats: Sequence[Format] = FORMATS,
+    **options: Any,
 ) -> load.Ingested:
     return load.ingest(connection, EVENTS, formats, paths, **options)
 
 
 def ingest_landing(
-    connection: Connection | str, folder: Path, formats: Sequence[Format] = FORMATS, **options: Any
+    connection: Connection | str, folder: Path | str, formats: Sequence[Format] = FORMATS, **options: Any
 ) -> load.Ingested:
     return load.ingest_landing(connection, EVENTS, formats, folder, **options)
 

@@ -12,11 +12,14 @@ from pathlib import Path
 from psycopg import Error
 
 from eventstore.face.automation import read_automation
+from eventstore.ingestion.files import InputFileError
+from eventstore.ingestion.places import look
 from eventstore.kernel.verdicts import Verdict
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import refusal
 from eventstore.log.schema import migrate
+from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from eventstore.server.errors import ServerError
 from eventstore.server.urls import without_password
@@ -93,12 +96,22 @@ def _home() -> Verdict:
 
 
 def _landing() -> Verdict:
-    folder = settings.landing()
+    folder = settings.landing_place()
+    if isinstance(folder, str):
+        return _landing_at(folder)
     if not folder.is_dir():
         return _bad("doctor-landing", "landing", f"{folder} is not there", "eventstore init")
     if not os.access(folder, os.R_OK | os.X_OK):
         return _bad("doctor-landing", "landing", f"{folder} cannot be read", f"chmod u+rx {folder}")
     return _good("doctor-landing", "landing", f"files in {folder} are read")
+
+
+def _landing_at(address: str) -> Verdict:
+    try:
+        look(address, DOMAIN.formats)
+    except InputFileError as error:
+        return _bad("doctor-landing", "landing", str(error), None)
+    return _good("doctor-landing", "landing", f"files at {address} are read")
 
 
 def _schema(connection: Connection) -> Verdict:

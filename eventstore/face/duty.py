@@ -18,7 +18,7 @@ from eventstore.log.connection import Connection
 from eventstore.log.settings import policy
 from eventstore.seals.status import SealStatus, seal_status
 from eventstore.server.backup.catalogue import LastBackup, last_backup
-from eventstore.server.settings import backups
+from eventstore.server.settings import backups, move_files
 
 
 class Duty(NamedTuple):
@@ -28,7 +28,7 @@ class Duty(NamedTuple):
     verdicts: list[Verdict]
 
 
-def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path) -> Duty:
+def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path | str) -> Duty:
     """How the store at ``url`` is, and what is to be done. Writes nothing."""
     now, seals, limits = status(connection, domain), seal_status(connection), policy(connection)
     automation = read_automation(url, now.projections)
@@ -41,7 +41,7 @@ def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path) 
         [
             *judge_store(connection, domain, now, automation.ages if automation and automation.runs else {}),
             judge_rejects(connection),
-            judge_landing(connection, landing, domain.formats),
+            judge_landing(connection, landing, domain.formats, moves=move_files()),
             *(judge_automation(automation) if automation else []),
             *judge_findings(now.proofs),
             *judge_proofs(now.proofs, seals, limits, datetime.now(UTC)),

@@ -78,7 +78,7 @@ def facts() -> list[Setting]:
     given = here.given_url()
     now = {
         "database_url": without_password(given.value) if given else "none",
-        "landing": str(here.landing()),
+        "landing": str(here.landing_place()),
         "checkpoints": str(here.checkpoints()),
         "port": str(here.port()),
         "concurrent_runs": str(here.concurrent_runs()),

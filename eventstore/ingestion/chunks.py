@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from hashlib import sha256
 from itertools import groupby
 from typing import BinaryIO
 
 import msgspec
 
 from eventstore.ingestion.admission import read_event
-from eventstore.ingestion.files import FileVersion, Found, InputFileError, is_settled, open_file
+from eventstore.ingestion.files import FileVersion, Found, InputFileError, inode_of, is_settled, open_file
 from eventstore.ingestion.landing import forget
 from eventstore.ingestion.lines import DamagedGzipError, Source, read_lines
 from eventstore.ingestion.rejects import forget_damage, keep
@@ -17,6 +18,7 @@ from eventstore.kernel.codec import Codec
 from eventstore.kernel.incoming import Format, Line, RefusedError
 from eventstore.log.connection import Connection
 
+_BLOCK = 1 << 18
 _UNSETTLED, _APPENDED, _DUPLICATE, _REFUSED = range(4)
 
 
@@ -38,7 +40,9 @@ class Reading(msgspec.Struct):
     version: FileVersion
     done: FileIngested
     position: int = 0  #: bytes of the file that were read
-    damaged: bool = False
+    damage: str | None = None  #: why it cannot be read whole
+    inode: tuple[int, int] | None = None
+    sha256: bytes = b""  #: of all that it holds
     finished: bool = False  #: all of its lines are settled
     error: str | None = None  #: why it could not be read to its end
     gone: bool = False
@@ -184,7 +188,9 @@ def chunks_of(
         try:
             file, reading.version = _open(reading.found, settled_only=settled_only)
             with file:
-                for line in _lines(_Watched(file, pulse), reading):
+                reading.inode = inode_of(file)
+                watched = _Watched(file, pulse)
+                for line in _lines(watched, reading):
                     if isinstance(line, DamagedGzipError):
                         chunk.refuse(line.rest, line.reason, line.detail)
                     elif line.raw and not line.raw.isspace():
@@ -197,6 +203,7 @@ def chunks_of(
                     yield chunk
                     chunk = Chunk(codec)
                     chunk.begin_file(reading)
+                reading.sha256 = watched.sha256()
                 chunk.parts[-1].position = file.tell()
             chunk.parts[-1].is_last = True
         except FileNotFoundError:
@@ -210,6 +217,18 @@ def chunks_of(
     yield chunk
 
 
+def identify(reading: Reading, pulse: Callable[[], None]) -> bool:
+    """Find out what a file holds without reading its lines. False: it cannot be read, or has changed."""
+    try:
+        file, reading.version = open_file(reading.found)
+        with file:
+            reading.inode = inode_of(file)
+            reading.sha256 = _Watched(file, pulse).sha256()
+    except (OSError, InputFileError):
+        return False
+    return reading.version == reading.found.version
+
+
 def _open(found: Found, *, settled_only: bool) -> tuple[BinaryIO, FileVersion]:
     file, version = open_file(found)
     if settled_only and version != found.version and not is_settled(version):
@@ -219,44 +238,60 @@ def _open(found: Found, *, settled_only: bool) -> tuple[BinaryIO, FileVersion]:
 
 
 class _Watched:
-    """A file of which somebody is told whenever it is read."""
+    """A file of which somebody is told whenever it is read, and of which a hash is made meanwhile."""
 
     def __init__(self, file: BinaryIO, pulse: Callable[[], None]) -> None:
-        self._file, self._pulse = file, pulse
+        self._file, self._pulse, self._hash = file, pulse, sha256()
 
     def read(self, size: int, /) -> bytes:
         self._pulse()
-        return self._file.read(size)
+        block = self._file.read(size)
+        self._hash.update(block)
+        return block
 
     def seek(self, offset: int, /) -> int:
+        """To its beginning."""
+        self._hash = sha256()
         return self._file.seek(offset)
+
+    def sha256(self) -> bytes:
+        """Of the whole, also where what is damaged was not read to its end."""
+        while self.read(_BLOCK):
+            pass
+        return self._hash.digest()
 
 
 def _lines(file: Source, reading: Reading) -> Iterator[Line | DamagedGzipError]:
     try:
         yield from reading.found.format.records(read_lines(file))
     except DamagedGzipError as damage:
-        reading.damaged = True
+        reading.damage = f"{damage.reason}: {damage.detail}"
         yield damage
 
 
 def _record(connection: Connection, ended: list[tuple[Reading, int, int, int]]) -> None:
-    rows = []
+    rows: dict[FileVersion, tuple[object, ...]] = {}
     for reading, appended, duplicates, rejected in ended:
         done = reading.done
         counts = done.appended + appended, done.duplicates + duplicates, done.rejected + rejected
-        rows.append((*reading.version, sum(counts), *counts))
-    rows.sort()
+        content = reading.sha256, reading.found.format.name, reading.damage
+        rows[reading.version] = *reading.version, sum(counts), *counts, *content
+    # What an older release read has no hash, and gets none: it stays where it is.
     connection.execute(
-        "INSERT INTO ingested_files (file, size, modified_ns, read, appended, duplicates, rejected) "
+        "INSERT INTO ingested_files AS i (file, size, modified_ns, read, appended, duplicates, rejected, "
+        "sha256, format, damage) "
         "SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], "
-        "%s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING",
-        [list(column) for column in zip(*rows, strict=True)],
+        "%s::bigint[], %s::bigint[], %s::bytea[], %s::text[], %s::text[]) "
+        "ON CONFLICT (file, size, modified_ns) DO UPDATE SET (read, appended, duplicates, rejected, sha256, "
+        "format, damage, moved_to, finished_at) = (EXCLUDED.read, EXCLUDED.appended, EXCLUDED.duplicates, "
+        "EXCLUDED.rejected, EXCLUDED.sha256, EXCLUDED.format, EXCLUDED.damage, NULL, now()) "
+        "WHERE (i.sha256, i.format) <> (EXCLUDED.sha256, EXCLUDED.format)",
+        [list(column) for column in zip(*(rows[version] for version in sorted(rows)), strict=True)],
     )
     forget(
         connection, {version for reading, *_ in ended for version in (reading.found.version, reading.version)}
     )
-    whole = [reading.version.file for reading, *_ in ended if not reading.damaged]
+    whole = [reading.version.file for reading, *_ in ended if not reading.damage]
     if whole:
         forget_damage(connection, whole)
 

@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 from eventstore.ingestion.formats import by_suffix, suffix_of
 from eventstore.kernel.incoming import Format
@@ -35,10 +35,19 @@ class FileVersion(NamedTuple):
     modified_ns: int
 
 
+class Elsewhere(Protocol):
+    """A file that is on no file system of this machine. Its path is shown, never opened."""
+
+    @property
+    def name(self) -> str: ...
+    def __fspath__(self) -> str: ...
+    def open(self) -> tuple[BinaryIO, FileVersion]: ...
+
+
 class Found(NamedTuple):
     """A file that can be read."""
 
-    path: Path
+    path: Path | Elsewhere
     format: Format  #: as its name says
     version: FileVersion
     changed_at: float  #: when it got its place or its content, by the clock of the file system
@@ -69,7 +78,7 @@ def expand(paths: Iterable[Path], formats: Sequence[Format]) -> Look:
 
     Raises InputFileError for the first path that is none.
     """
-    files: dict[Path, Found] = {}
+    files: dict[Path | Elsewhere, Found] = {}
     skipped: dict[NotRead, None] = {}
     for path in paths:
         found = _look_at(path, formats)
@@ -108,7 +117,7 @@ def look(
         except OSError as error:
             seen.skipped.append(NotRead(printable(entry.path), _because(error)))
             continue
-        version = FileVersion(f"{where}/{_decoded(entry.name)}", is_now.st_size, _bigint(is_now.st_mtime_ns))
+        version = version_of(f"{where}/{_decoded(entry.name)}", is_now)
         if version in without:
             continue
         wrong = _wrong(is_now.st_mode, version.file)
@@ -128,6 +137,8 @@ def open_file(found: Found) -> tuple[BinaryIO, FileVersion]:
 
     Raises InputFileError, or FileNotFoundError, if it is not what was found any more.
     """
+    if not isinstance(found.path, Path):
+        return found.path.open()
     path, flags = os.fspath(found.path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would keep us
     try:
         if found.folder is not None:
@@ -143,8 +154,19 @@ def open_file(found: Found) -> tuple[BinaryIO, FileVersion]:
     if not stat.S_ISREG(is_now.st_mode):
         os.close(opened)
         raise InputFileError(f"{printable(path)}: not a regular file any more")
-    version = FileVersion(found.version.file, is_now.st_size, _bigint(is_now.st_mtime_ns))
-    return os.fdopen(opened, "rb"), version
+    return os.fdopen(opened, "rb"), version_of(found.version.file, is_now)
+
+
+def version_of(file: str, is_now: os.stat_result) -> FileVersion:
+    return FileVersion(file, is_now.st_size, _bigint(is_now.st_mtime_ns))
+
+
+def inode_of(file: BinaryIO) -> tuple[int, int] | None:
+    """Which file of this machine it is, whatever it is called."""
+    if not hasattr(file, "fileno"):
+        return None
+    is_now = os.fstat(file.fileno())
+    return is_now.st_dev, is_now.st_ino
 
 
 def is_settled(version: FileVersion) -> bool:
@@ -157,7 +179,7 @@ def name_of(path: Path) -> str:
     return _decoded(path.absolute())
 
 
-def printable(path: Path | str) -> str:
+def printable(path: os.PathLike[str] | str) -> str:
     """A path for people: what is no character, or none that can be seen, as an escape sequence."""
     text = os.fsencode(path).decode(errors="backslashreplace")
     return "".join(
@@ -184,7 +206,7 @@ def _look_at(path: Path, formats: Sequence[Format]) -> Look:
         raise InputFileError(f"{printable(path)}: {wrong}")
     if not os.access(path, os.R_OK):
         raise InputFileError(f"{printable(path)}: no permission to read it")
-    version = FileVersion(name_of(path), is_now.st_size, _bigint(is_now.st_mtime_ns))
+    version = version_of(name_of(path), is_now)
     return Look([Found(path, suffixes[suffix], version, is_now.st_ctime)], [])
 
 

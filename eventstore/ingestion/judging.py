@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from eventstore.ingestion.files import InputFileError, look, printable
+from eventstore.ingestion.contents import not_moved
+from eventstore.ingestion.files import InputFileError, printable
 from eventstore.ingestion.landing import waiting
+from eventstore.ingestion.places import can_move, look
 from eventstore.ingestion.rejects import count_by_reason
 from eventstore.kernel.counted import counted, lasting
 from eventstore.kernel.incoming import Format
@@ -36,8 +38,12 @@ def judge_rejects(connection: Connection) -> Verdict:
     )
 
 
-def judge_landing(connection: Connection, folder: Path, formats: Sequence[Format]) -> Verdict:
-    """Files that wait for longer than the setting `max_file_wait`, failed, or are left alone."""
+def judge_landing(
+    connection: Connection, folder: Path | str, formats: Sequence[Format], *, moves: bool = True
+) -> Verdict:
+    """Files that wait for longer than the setting `max_file_wait`, failed, stay though they were read, or are
+    left alone.
+    """
     try:
         seen = look(folder, formats, settled=True)
     except InputFileError as error:
@@ -67,6 +73,17 @@ def judge_landing(connection: Connection, folder: Path, formats: Sequence[Format
             sentence=f"{counted(len(late), 'file')} nobody has read, the oldest for {waits}: "
             f"{printable(oldest.found.path.name)}",
             next=f"make up, or eventstore ingest {printable(folder)}",
+        )
+    stuck = not_moved(connection, seen.files) if moves and can_move(folder) else []
+    if stuck:
+        first_stuck, why = stuck[0]
+        return Verdict(
+            code="landing-not-moved",
+            level="warn",
+            subject="landing",
+            sentence=f"{counted(len(stuck), 'file')} that {'was' if len(stuck) == 1 else 'were'} read cannot "
+            f"be moved, the first is {printable(first_stuck.path.name)}: {why}",
+            next=f"eventstore ingest {printable(first_stuck.path)}",
         )
     if seen.skipped:
         first_name = seen.skipped[0]

@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from eventstore.ingestion.files import FileVersion, Found, NotRead, look
+from eventstore.ingestion.files import FileVersion, Found, NotRead
+from eventstore.ingestion.places import look
 from eventstore.kernel.incoming import Format
 from eventstore.log.connection import Connection
 
@@ -34,10 +35,10 @@ _KEEP_UNSEEN = timedelta(days=1)
 _ERROR_LENGTH = 500
 
 #: Arrays of the three columns that identify a version of a file.
-_VERSIONS = (
+VERSIONS = (
     "unnest(%(files)s::text[], %(sizes)s::bigint[], %(times)s::bigint[]) AS f (file, size, modified_ns)"
 )
-_SAME = "(l.file, l.size, l.modified_ns) = (f.file, f.size, f.modified_ns)"
+SAME = "(l.file, l.size, l.modified_ns) = (f.file, f.size, f.modified_ns)"
 _PAUSE = "(%(pauses)s::interval[])[least({attempts}, cardinality(%(pauses)s::interval[]))]"
 
 
@@ -63,6 +64,13 @@ class Claim(msgspec.Struct):
     id: UUID
     together: list[Found]  #: never tried
     alone: list[Found]  #: each to be read on its own, after the others
+    read: list[Found] = []  #: that lie there and were read to their end; these are nobody's
+
+
+def arrays(versions: Iterable[FileVersion]) -> dict[str, object]:
+    """As parameters of a statement with VERSIONS."""
+    files, sizes, times = zip(*versions, strict=True) if (versions := list(versions)) else ((), (), ())
+    return {"files": list(files), "sizes": list(sizes), "times": list(times)}
 
 
 def waiting(connection: Connection, files: Collection[Found]) -> list[Waiting]:
@@ -73,10 +81,10 @@ def waiting(connection: Connection, files: Collection[Found]) -> list[Waiting]:
         "coalesce(l.claimed_until > now(), false), coalesce(l.next_try_at <= now(), true), "
         "EXISTS (SELECT FROM landing_files a WHERE a.alone AND a.claimed_until > now() "
         "AND starts_with(a.file, %(folder)s)) "
-        f"FROM {_VERSIONS} LEFT JOIN landing_files l ON {_SAME} "
-        "WHERE NOT EXISTS (SELECT FROM ingested_files i "
+        f"FROM {VERSIONS} LEFT JOIN landing_files l ON {SAME} "
+        "WHERE l.file IS NOT NULL OR NOT EXISTS (SELECT FROM ingested_files i "
         "WHERE (i.file, i.size, i.modified_ns) = (f.file, f.size, f.modified_ns))",
-        _arrays(by_version) | {"folder": _folder_of(files)},
+        arrays(by_version) | {"folder": _folder_of(files)},
     )
     unread = {FileVersion(*row[:3]): row[3:] for row in rows}
     return [Waiting(found, *unread[version]) for version, found in by_version.items() if version in unread]
@@ -107,14 +115,18 @@ def ready(
 
 def files_waiting(connection: Connection, landing: Path, formats: Sequence[Format]) -> list[Path]:
     """The files of the folder ``landing`` that are complete and were not ingested yet, by name."""
-    return [file.found.path for file in waiting(connection, look(landing, formats, settled=True).files)]
+    seen = look(landing, formats, settled=True)
+    return [Path(file.found.path) for file in waiting(connection, seen.files)]
 
 
-def claim(connection: Connection, landing: Path, formats: Sequence[Format]) -> tuple[Claim, list[NotRead]]:
+def claim(
+    connection: Connection, landing: Path | str, formats: Sequence[Format]
+) -> tuple[Claim, list[NotRead]]:
     """Take the next files of a landing folder; and the names there that are left alone."""
     seen = look(landing, formats, settled=True)
-    together, alone = ready(connection, seen.files)
-    taken = Claim(uuid4(), [], [])
+    read: set[FileVersion] = set()
+    together, alone = ready(connection, seen.files, read)
+    taken = Claim(uuid4(), [], [], [found for found in seen.files if found.version in read])
     _forget_unseen(connection, seen.files)
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '10s'")  # for a run that takes the same ones just now
@@ -135,8 +147,8 @@ def begin(connection: Connection, claim: Claim, files: Sequence[Found]) -> list[
     rows = connection.execute(
         "UPDATE landing_files l SET attempts = attempts + 1, begun_at = now(), last_error = %(error)s, "
         f"next_try_at = now() + {_PAUSE.format(attempts='attempts + 1')}, claimed_until = now() + %(lease)s "
-        f"FROM {_VERSIONS} WHERE {_SAME} AND l.claim = %(claim)s RETURNING l.file, l.size, l.modified_ns",
-        _arrays([found.version for found in files])
+        f"FROM {VERSIONS} WHERE {SAME} AND l.claim = %(claim)s RETURNING l.file, l.size, l.modified_ns",
+        arrays([found.version for found in files])
         | {"error": _BROKEN_OFF, "pauses": PAUSES, "lease": LEASE, "claim": claim.id},
     )
     ours = {FileVersion(*row) for row in rows}
@@ -156,8 +168,15 @@ def failed(connection: Connection, claim: Claim, version: FileVersion, reason: s
 
 def forget(connection: Connection, versions: Iterable[FileVersion]) -> None:
     """These were read to their end, or are not there any more."""
+    connection.execute(f"DELETE FROM landing_files l USING {VERSIONS} WHERE {SAME}", arrays(sorted(versions)))
+
+
+def read_again(connection: Connection, versions: Iterable[FileVersion]) -> None:
+    """These hold something else than when they were read, though name, size and time are the same."""
     connection.execute(
-        f"DELETE FROM landing_files l USING {_VERSIONS} WHERE {_SAME}", _arrays(sorted(versions))
+        "INSERT INTO landing_files (file, size, modified_ns) "
+        f"SELECT * FROM {VERSIONS} ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING",
+        arrays(sorted(versions)),
     )
 
 
@@ -172,12 +191,12 @@ def _take(connection: Connection, claim: UUID, files: Sequence[Found], *, alone:
     rows = connection.execute(
         "INSERT INTO landing_files AS l (file, size, modified_ns, alone, claim, claimed_until) "
         "SELECT f.file, f.size, f.modified_ns, %(alone)s, %(claim)s, clock_timestamp() + %(lease)s "
-        f"FROM {_VERSIONS} ORDER BY f.file, f.size, f.modified_ns "
+        f"FROM {VERSIONS} ORDER BY f.file, f.size, f.modified_ns "
         "ON CONFLICT (file, size, modified_ns) DO UPDATE SET alone = EXCLUDED.alone, claim = EXCLUDED.claim, "
         "claimed_until = EXCLUDED.claimed_until "
         "WHERE l.claimed_until <= clock_timestamp() AND l.next_try_at <= clock_timestamp() "
         "RETURNING file, size, modified_ns",
-        _arrays([found.version for found in files]) | {"alone": alone, "claim": claim, "lease": LEASE},
+        arrays([found.version for found in files]) | {"alone": alone, "claim": claim, "lease": LEASE},
     )
     ours = {FileVersion(*row) for row in rows}
     return [found for found in files if found.version in ours]
@@ -194,9 +213,9 @@ def _forget_unseen(connection: Connection, files: Collection[Found]) -> None:
     if unseen:
         unseen -= {found.version for found in files}
         connection.execute(
-            f"DELETE FROM landing_files l USING {_VERSIONS} WHERE {_SAME} "
+            f"DELETE FROM landing_files l USING {VERSIONS} WHERE {SAME} "
             "AND next_try_at < now() - %(long)s AND claimed_until < now()",
-            _arrays(sorted(unseen)) | {"long": _KEEP_UNSEEN},
+            arrays(sorted(unseen)) | {"long": _KEEP_UNSEEN},
         )
 
 
@@ -217,8 +236,3 @@ def _share(files: list[Found]) -> list[Found]:
         if number == RUN_FILES or (number and size > RUN_BYTES):
             return files[:number]
     return files
-
-
-def _arrays(versions: Iterable[FileVersion]) -> dict[str, object]:
-    files, sizes, times = zip(*versions, strict=True) if (versions := list(versions)) else ((), (), ())
-    return {"files": list(files), "sizes": list(sizes), "times": list(times)}

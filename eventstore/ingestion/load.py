@@ -19,12 +19,16 @@ from psycopg.errors import (
 )
 from psycopg.pq import TransactionStatus
 
-from eventstore.ingestion import landing
-from eventstore.ingestion.chunks import Chunk, FileIngested, Reading, chunks_of
-from eventstore.ingestion.files import Found, InputFileError, NotRead, expand, printable
+from eventstore.ingestion import contents, moving
+from eventstore.ingestion import landing as claims
+from eventstore.ingestion.chunks import Chunk, FileIngested, Reading, chunks_of, identify
+from eventstore.ingestion.files import Elsewhere, Found, InputFileError, NotRead, printable
 from eventstore.ingestion.landing import files_waiting
+from eventstore.ingestion.leaving import leave, lies_in
+from eventstore.ingestion.places import can_move, expand
 from eventstore.ingestion.staging import Settled, append
 from eventstore.kernel.codec import Codec
+from eventstore.kernel.counted import counted
 from eventstore.kernel.incoming import Format
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
@@ -69,13 +73,16 @@ class Ingested(msgspec.Struct, kw_only=True):
     files: list[FileIngested]  #: those that were read to their end
     failed: list[NotRead] = []  #: those that were not, and why
     skipped: list[NotRead] = []  #: names that were left alone, and why
+    known: list[str] = []  #: of what was read before and came again, a sentence each
+    moved: dict[str, str] = {}  #: where files of the landing folder went that were read
+    not_moved: list[NotRead] = []  #: those that were read, and could not be moved
     seconds: float
 
 
 class Progress(msgspec.Struct, frozen=True):
     """How far a load is in the file that it reads."""
 
-    path: Path
+    path: Path | Elsewhere
     position: int  #: bytes of the file that were read
     size: int
     read: int  #: lines
@@ -88,20 +95,26 @@ def ingest(
     connection_or_url: Connection | str,
     codec: Codec,
     formats: Sequence[Format],
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     *,
     on_progress: Report | None = None,
+    landing: Path | str | None = None,
 ) -> Ingested:
-    """Append the events of ``paths``, files and folders, to the log; each file in the format of its name.
+    """Append the events of ``paths``, files, folders and URLs, to the log; each in the format of its name.
 
     Lines that cannot be appended go to the table ``rejects``, files that cannot be read to ``failed`` of the
     answer. Commits every few thousand lines; run again after a crash, it appends what is missing and nothing
     twice. Raises InputFileError, before anything is read, for one of the ``paths`` that cannot be ingested.
+    What lies in the folder ``landing`` is moved when it was read; everything else stays where it is. What is
+    at a URL is not downloaded again when it was read before and has not changed.
     """
     started = time.monotonic()
     seen = expand(paths, formats)
-    with _connection(connection_or_url) as connection, _Load(connection, codec, on_progress) as load:
-        for group in _groups(seen.files):
+    with (
+        _connection(connection_or_url) as connection,
+        _Load(connection, codec, on_progress, moves_from=landing) as load,
+    ):
+        for group in _groups(load.without_unchanged(seen.files)):
             load.read(group)
     return load.result(seen.skipped, started)
 
@@ -110,25 +123,35 @@ def ingest_landing(
     connection_or_url: Connection | str,
     codec: Codec,
     formats: Sequence[Format],
-    folder: Path,
+    folder: Path | str,
     *,
     on_progress: Report | None = None,
+    move: bool = True,
 ) -> Ingested:
     """Append what waits in a landing folder and no other run has taken, up to `RUN_FILES` or `RUN_BYTES`.
 
     Files that failed before are read after the others, each alone, when their pause is over. What is not
-    begun after some minutes is left to the next run.
+    begun after some minutes is left to the next run. With ``move``, what was read leaves the folder, also
+    what an earlier run had no time to move, and what was put back. Content that is known is not read again.
     """
     started = time.monotonic()
+    moves_from = folder if move and can_move(folder) else None
+    if isinstance(moves_from, Path):
+        moving.put_back(moves_from)
     with _connection(connection_or_url) as connection:
-        claim, skipped = landing.claim(connection, folder, formats)
-        with _releasing(connection, claim), _Load(connection, codec, on_progress, claim) as load:
+        claim, skipped = claims.claim(connection, folder, formats)
+        with (
+            _releasing(connection, claim),
+            _Load(connection, codec, on_progress, claim, moves_from=moves_from) as load,
+        ):
+            if moves_from is not None:
+                load.move_read(contents.to_be_moved(connection, claim.read))
             for group in _groups(claim.together):
                 if time.monotonic() < started + _RUN_S:
-                    load.read(landing.begin(connection, claim, group), longest=_LONG_S)
+                    load.read(claims.begin(connection, claim, group), longest=_LONG_S)
             for number, file in enumerate(claim.alone):
                 if number == 0 or time.monotonic() < started + _RUN_S:
-                    load.read(landing.begin(connection, claim, [file]))
+                    load.read(claims.begin(connection, claim, [file]))
     return load.result(skipped, started)
 
 
@@ -140,7 +163,9 @@ class _Load:
         connection: Connection,
         codec: Codec,
         on_progress: Report | None,
-        claim: landing.Claim | None = None,
+        claim: claims.Claim | None = None,
+        *,
+        moves_from: Path | str | None = None,
     ) -> None:
         self._connection, self._codec = connection, codec
         self._on_progress, self._claim = on_progress, claim
@@ -149,6 +174,9 @@ class _Load:
         self._renewed = time.monotonic()
         self._until: float | None = None
         self._files: list[Reading] = []
+        self._moves_from = moves_from if moves_from is not None and can_move(moves_from) else None
+        self._moved: list[moving.Moved] = []
+        self._known: list[str] = []
 
     def __enter__(self) -> "_Load":
         return self
@@ -160,6 +188,8 @@ class _Load:
         """Read some files, for ``longest`` seconds at most. One that cannot be read stops no other."""
         self._until = time.monotonic() + longest if longest else None
         group = [Reading.of(found) for found in files]
+        if self._claim:
+            group = self._without_known(group)
         try:
             self._read(group)
         except Exception as error:
@@ -168,10 +198,42 @@ class _Load:
             group = self._read_each(group, error)
         self._files += group
         if self._claim:
-            landing.forget(self._connection, [reading.found.version for reading in group if reading.gone])
+            claims.forget(self._connection, [reading.found.version for reading in group if reading.gone])
             for reading in group:
                 if reading.error and not reading.gone:
-                    landing.failed(self._connection, self._claim, reading.found.version, reading.error)
+                    claims.failed(self._connection, self._claim, reading.found.version, reading.error)
+        self._move([reading for reading in group if reading.finished])
+
+    def without_unchanged(self, files: Sequence[Found]) -> list[Found]:
+        """Of files at URLs only those that were not read yet; the others are moved, where they are to be."""
+        remote = [found for found in files if not isinstance(found.path, Path)]
+        known = (
+            contents.read_to_end(self._connection, [found.version for found in remote]) if remote else set()
+        )
+        if known:
+            self._known.append(
+                f"{counted(len(known), 'file')} at URLs did not change since read: not downloaded again"
+            )
+            if self._moves_from is not None:
+                self.move_read([found for found in remote if found.version in known])
+        return [found for found in files if found.version not in known or isinstance(found.path, Path)]
+
+    def move_read(self, files: Sequence[Found]) -> None:
+        """Move what was read before; what holds something else by now waits to be read."""
+        before = contents.standings(self._connection, [found.version for found in files])
+        readings = [Reading.of(found) for found in files if found.version in before]
+        same: list[Reading] = []
+        other: list[Reading] = []
+        for reading in readings:
+            was = before[reading.version]
+            reading.damage = was.damage
+            if not isinstance(reading.found.path, Path):  # its tag tells
+                reading.sha256 = was.sha256
+                same.append(reading)
+            elif identify(reading, self._pulse):
+                (same if reading.sha256 == was.sha256 else other).append(reading)
+        self._move(same)
+        claims.read_again(self._connection, [reading.version for reading in other])
 
     def result(self, skipped: list[NotRead], started: float) -> Ingested:
         done = [reading.done for reading in self._files]
@@ -188,8 +250,55 @@ class _Load:
                 if reading.error and not (reading.gone and self._claim)
             ],
             skipped=skipped,
+            known=self._known,
+            moved={printable(each.file.path): printable(each.to) for each in self._moved if each.to},
+            not_moved=[
+                NotRead(printable(each.file.path), each.problem) for each in self._moved if each.problem
+            ],
             seconds=time.monotonic() - started,
         )
+
+    def _without_known(self, group: list[Reading]) -> list[Reading]:
+        """Of some files those whose content nobody has read yet. The others are done."""
+        sizes = contents.sizes_known(self._connection, [reading.found.version.size for reading in group])
+        hashed = {
+            reading.version: contents.Content(reading.version.size, reading.sha256, reading.found.format.name)
+            for reading in group
+            if isinstance(reading.found.path, Path)
+            and reading.found.version.size in sizes
+            and identify(reading, self._pulse)
+        }
+        before = contents.read_earlier(self._connection, hashed.values()) if hashed else {}
+        known = {version: content for version, content in hashed.items() if content in before}
+        if not known:
+            return group
+        contents.keep_known(self._connection, known)
+        done = [reading for reading in group if reading.version in known]
+        for reading in done:
+            earlier = before[known[reading.version]]
+            reading.damage = earlier.damage
+            self._known.append(
+                f"{printable(reading.found.path)} holds what was read as {printable(earlier.file)}, "
+                f"{earlier.finished_at:%Y-%m-%d %H:%M}: it was not read again"
+            )
+        self._move(done)
+        return [reading for reading in group if reading.version not in known]
+
+    def _move(self, readings: Sequence[Reading]) -> None:
+        folder = self._moves_from
+        if folder is None:
+            return
+        moved, known = leave(
+            self._connection,
+            folder,
+            [
+                moving.ReadFile(found.path, reading.version, reading.inode, reading.sha256, reading.damage)
+                for reading in readings
+                if lies_in((found := reading.found).path, folder)
+            ],
+        )
+        self._moved += moved
+        self._known += known
 
     def _read(self, group: list[Reading]) -> None:
         """While the database works on one chunk, the next one is parsed."""
@@ -233,7 +342,7 @@ class _Load:
     def _renew(self) -> None:
         if self._claim and self._is_time_to_renew():
             self._renewed = time.monotonic()
-            landing.renew(self._connection, self._claim)
+            claims.renew(self._connection, self._claim)
 
     def _is_time_to_renew(self) -> bool:
         return time.monotonic() - self._renewed > _RENEW_S
@@ -287,13 +396,13 @@ def _connection(given: Connection | str) -> Iterator[Connection]:
 
 
 @contextmanager
-def _releasing(connection: Connection, claim: landing.Claim) -> Iterator[None]:
+def _releasing(connection: Connection, claim: claims.Claim) -> Iterator[None]:
     """What was claimed and not read is there for others at once, unless the process is killed."""
     try:
         yield
     finally:
         with suppress(psycopg.Error):  # the claim lapses
-            landing.release(connection, claim)
+            claims.release(connection, claim)
 
 
 def _groups(files: Iterable[Found]) -> Iterator[list[Found]]:

@@ -33,9 +33,17 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             min_length=1,
-            description="the folder for files to be ingested; a relative one is in the home folder",
+            description="the folder for files to be ingested; a relative one is in the home folder; or a "
+            "URL, such as s3://bucket/landing",
         ),
     ] = "landing"
+    move_files: Annotated[
+        bool,
+        Meta(
+            description="whether files of the landing folder that were read are moved, to done or failed in "
+            "it; false: they stay where they are"
+        ),
+    ] = True
     checkpoints: Annotated[
         str,
         Meta(
@@ -134,6 +142,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         return [each.strip() for each in self.owners.split(",") if each.strip()]
 
 
+_LANDING = ("s3", "gs", "az", "https", "http")
+_LANDING_URLS = ", ".join(f"{scheme}://" for scheme in _LANDING)
 #: As Dagster takes them.
 _OWNER = re.compile(r"team:[A-Za-z0-9_]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 _KINDS = {
@@ -165,6 +175,7 @@ def read_machine(home: Path) -> Machine:
     for name in ("database_url", "read_url"):
         if url := getattr(machine, name):
             _refuse_password(checked(url, name=f"{file}: {name}"), file, name)
+    _check_landing(machine.landing, file)
     if machine.ray_address is not None:
         checked_head(machine.ray_address, name=f"{file}: ray_address")
     for owner in machine.each_owner():
@@ -196,6 +207,22 @@ def _in_words(error: str) -> str:
     for kind, words in _KINDS.items():
         problem = problem.replace(kind, words)
     return f"{re.sub(r'[`$.]', '', place)}: {problem[0].lower()}{problem[1:]}"
+
+
+def _check_landing(said: str, file: Path) -> None:
+    scheme, separator, rest = said.partition("://")
+    if not separator:
+        return
+    if scheme not in _LANDING:
+        raise ServerError(
+            f"{file}: landing must be a folder, or a URL that begins with one of {_LANDING_URLS}"
+        )
+    if "?" in rest or "#" in rest or "@" in rest.partition("/")[0]:
+        raise ServerError(
+            f"{file}: landing holds what may be a secret (before @, or from ? or # on), which does not "
+            "belong there: credentials are given as the tools of that store read them, such as "
+            "AWS_ACCESS_KEY_ID"
+        )
 
 
 def _refuse_password(url: str, file: Path, name: str) -> None:

@@ -60,8 +60,22 @@ def machine() -> Machine:
 
 
 def landing() -> Path:
-    """Where producers leave files for ingestion."""
-    return home() / Path(machine().landing).expanduser()
+    """Where producers leave files for ingestion. Raises ServerError where that is not on this machine."""
+    where = landing_place()
+    if isinstance(where, str):
+        raise ServerError(f"{file()}: landing is a URL; this needs a folder of this machine")
+    return where
+
+
+def landing_place() -> Path | str:
+    """The same, or the URL of a folder in an object store."""
+    said = machine().landing
+    return said if "://" in said else home() / Path(said).expanduser()
+
+
+def move_files() -> bool:
+    """Whether files leave the landing folder when they were read."""
+    return machine().move_files
 
 
 def checkpoints() -> Path:
@@ -78,6 +92,12 @@ def made(folder: Path) -> Path:
             f"cannot make the folder {folder} ({error.strerror}): set EVENTSTORE_HOME to a folder of yours"
         ) from None
     return folder
+
+
+def made_landing() -> Path | str:
+    """Make the landing folder where it is missing; one at a URL is not ours to make."""
+    where = landing_place()
+    return where if isinstance(where, str) else made(where)
 
 
 def dagster_home() -> Path:

@@ -260,6 +260,15 @@ def _(here: Here) -> Iterator[Words]:
     yield {"FILE": file}
 
 
+@case("landing-not-moved")
+def _(here: Here) -> Iterator[Words]:
+    file, in_the_way = dropped(here, "read.ndjson"), here.landing / "done"
+    in_the_way.write_text("")
+    here.cli("ingest", file)
+    here.mend = in_the_way.unlink
+    yield {"FILE": file}
+
+
 @case("landing-skipped")
 def _(here: Here) -> Iterator[Words]:
     link = here.landing / "nowhere.ndjson"

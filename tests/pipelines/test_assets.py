@@ -89,7 +89,7 @@ def test_only_the_files_named_in_the_configuration_are_taken(
     assert set(rows(connection)) == {ids[0]}
 
 
-def test_the_same_file_twice_is_counted_as_duplicates(
+def test_the_same_events_in_another_file_are_counted_as_duplicates_and_the_same_file_is_known(
     run_job: Run,
     drop: Callable[..., Path],
     three_orders: tuple[list[UUID], list[str]],
@@ -101,7 +101,9 @@ def test_the_same_file_twice_is_counted_as_duplicates(
     drop("once.ndjson", *lines)
     run_job("ingest_and_refresh")
     before = rows(connection)
-    drop("again.ndjson", *lines)
+    drop("copy.ndjson", *lines)
+    assert metadata_of(run_job("ingest_and_refresh"), "order_events")["read"] == 0
+    drop("again.ndjson", *reversed(lines))
     again = run_job("ingest_and_refresh")
     assert metadata_of(again, "order_events")["duplicates"] == len(lines)
     assert metadata_of(again, "orders")["events"] == 0

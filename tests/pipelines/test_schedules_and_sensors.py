@@ -16,7 +16,7 @@ from pipelines import freshness
 from pipelines.resources import EventStore
 from pipelines.schedules import orders_every_minute
 from pipelines.sensors import landing_files
-from tests.shipped import take
+from tests.shipped import ingest_landing, take
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 Line = Callable[..., str]
@@ -310,3 +310,52 @@ def test_a_database_that_was_never_set_up_is_said_to_be_that(
     empty = EventStore(url=new_database(migrated=False))
     with pytest.raises(Exception, match="eventstore init"):
         list(landing_files(dg.build_sensor_context(resources={"store": empty})))  # type: ignore[arg-type]
+
+
+def test_what_was_put_back_is_moved_again_by_the_next_run_and_the_log_says_so(
+    look: Callable[[], list[Any]],
+    run_job: Run,
+    home: Path,
+    drop: Callable[..., Path],
+    event_line: Line,
+    metadata_of: Callable[..., dict[str, Any]],
+) -> None:
+    path = drop("a.ndjson", event_line("OrderCreated"))
+    done = run_job("ingest_and_refresh", run_config=look()[0].run_config)
+    [moved] = metadata_of(done, "order_events")["moved_files"].records
+    Path(moved.data["moved_to"]).rename(path)
+    [request] = look()
+    assert isinstance(request, dg.RunRequest)
+    again = run_job("ingest_and_refresh", run_config=request.run_config)
+    assert metadata_of(again, "order_events")["events"] == 0
+    assert not path.exists()
+    [skipped] = look()
+    assert isinstance(skipped, dg.SkipReason)
+
+
+def test_what_a_run_had_no_time_to_move_is_left_to_it_while_it_runs_and_then_to_the_next(
+    look: Callable[[], list[Any]],
+    run_of: Callable[..., None],
+    home: Path,
+    drop: Callable[..., Path],
+    event_line: Line,
+    connection: psycopg.Connection[Any],
+) -> None:
+    drop("a.ndjson", event_line("OrderCreated"))
+    ingest_landing(connection, home / "landing", move=False)  # as one that was killed before it moved
+    [request] = look()
+    assert isinstance(request, dg.RunRequest)
+    run_of(dg.DagsterRunStatus.STARTED)
+    [skipped] = look()
+    assert "are to be moved" in skipped.skip_message
+
+
+def test_by_the_setting_files_stay_and_no_run_is_asked_for(
+    look: Callable[[], list[Any]], run_job: Run, home: Path, drop: Callable[..., Path], event_line: Line
+) -> None:
+    (home / "eventstore.toml").write_text("move_files = false")
+    path = drop("a.ndjson", event_line("OrderCreated"))
+    run_job("ingest_and_refresh", run_config=look()[0].run_config)
+    assert path.exists()
+    [skipped] = look()
+    assert isinstance(skipped, dg.SkipReason)

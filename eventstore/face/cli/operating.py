@@ -10,7 +10,7 @@ from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import embedded
 from eventstore.server.databases import ensure_database
-from eventstore.server.settings import database_url, home, landing, made
+from eventstore.server.settings import database_url, home, landing_place, made_landing
 from eventstore.server.urls import without_password
 
 
@@ -21,12 +21,12 @@ def init(as_json: Json = False) -> None:
     ensure_database(url)
     before = migrate.current(url)
     migrate.upgrade(url, functions=DOMAIN.functions, say=partial(typer.echo, err=True))
-    made(landing())
+    made_landing()
     result = {
         "database": without_password(url),
         "revision": migrate.current(url),
         "previous_revision": before,
-        "landing": str(landing()),
+        "landing": str(landing_place()),
     }
     print_json(result) if as_json else print_fields(result)
 

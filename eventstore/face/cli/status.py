@@ -14,7 +14,7 @@ from eventstore.face.cli.proving import print_proofs
 from eventstore.face.cli.verdicts import print_verdicts
 from eventstore.face.duty import judge
 from eventstore.kernel.verdicts import worst
-from eventstore.server.settings import landing
+from eventstore.server.settings import landing_place
 
 _WATCH_S = 2.0
 
@@ -39,7 +39,7 @@ def status(
     with open_store() as store:
         while True:
             with store.connection() as connection:
-                now, seals, backup, verdicts = judge(connection, store.domain, store.url, landing())
+                now, seals, backup, verdicts = judge(connection, store.domain, store.url, landing_place())
             if watch and console.is_terminal and not as_json:
                 console.clear()
             if as_json:
