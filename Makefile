@@ -7,10 +7,10 @@ WORKERS := 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down test pages docs recipes browser pictures bench chaos mutants revision lint clean
+.PHONY: help demo up down cluster test test-cluster pages docs recipes browser pictures bench chaos mutants revision lint clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Ingest sample files with a Dagster job and show what became of them
 	@$(PYTHON) -m pipelines.demo
@@ -21,8 +21,16 @@ up: $(VENV)/.installed ## Run Dagster with its web pages, schedules and the land
 down: $(VENV)/.installed ## Stop the embedded PostgreSQL; its data stays
 	@$(VENV)/bin/eventstore down
 
+cluster: $(VENV)/.installed-ray ## Start a Ray cluster on this machine, to try what runs on several (NODES=2), until Ctrl-C
+	@$(PYTHON) -m pipelines.cluster.local $(if $(NODES),--nodes $(NODES))
+
 test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser --ignore=tests/benchmarks $(ARGS)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser --ignore=tests/cluster \
+	    --ignore=tests/benchmarks $(ARGS)
+
+test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-ray ## Kill runs, nodes and the head of a Ray cluster on this machine (10 minutes, 4 GB)
+	@$(PIP) 'kubernetes-validate>=1.37,<2'
+	$(PYTHON) -m pytest -n0 $(ARGS) tests/cluster tests/deploy
 
 pages: $(VENV)/.installed-dev ## Run every block of the README and of docs/, each recipe alone, each measure of the benchmark on little
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/docs tests/benchmarks
@@ -73,6 +81,11 @@ $(VENV)/.installed: pyproject.toml | $(PYTHON)
 $(VENV)/.installed-dev: pyproject.toml | $(PYTHON)
 	@echo "Installing, with what the tests need (the first time takes a minute or two) …"
 	@$(PIP) -e '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-ray: pyproject.toml | $(VENV)/.installed
+	@echo "Installing Ray (240 MB) …"
+	@$(PIP) -e '.[ray]'
 	@touch $(VENV)/.installed $@
 
 $(PYTHON):

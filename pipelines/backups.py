@@ -6,6 +6,7 @@ import dagster as dg
 
 from eventstore.server import settings
 from eventstore.server.backup import nightly
+from pipelines.cluster.places import ON_HOST
 from pipelines.projections import tags
 from pipelines.resources import EventStore
 
@@ -37,7 +38,7 @@ def take_backup(context: dg.OpExecutionContext, store: EventStore) -> None:
     )
 
 
-@dg.job(tags=tags(6 * _HOUR), executor_def=dg.in_process_executor)
+@dg.job(tags={**tags(6 * _HOUR), **ON_HOST}, executor_def=dg.in_process_executor)
 def backup() -> None:
     """Take a backup of the whole server now; where that may not be, a dump of the database."""
     take_backup()

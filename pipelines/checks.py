@@ -65,15 +65,19 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
     are left alone, and files that were read and cannot be moved.
     """
     with store.connect() as connection:
-        longest = policy(connection).max_file_wait.total_seconds()
-        folder = settings.landing_place()
-        seen = look(folder, DOMAIN.formats, settled=True)
-        unread = waiting(connection, seen.files)
-        stuck = not_moved(connection, seen.files) if settings.move_files() and can_move(folder) else []
-        damaged = [
-            NotRead(printable(file), f"{reason}: {detail}")
-            for file, reason, detail in damaged_files(connection)
-        ]
+        return judge_files(connection)
+
+
+def judge_files(connection: Connection) -> dg.AssetCheckResult:
+    """The check `files_left`, also looked at without a run where runs are executed on other machines."""
+    longest = policy(connection).max_file_wait.total_seconds()
+    folder = settings.landing_place()
+    seen = look(folder, DOMAIN.formats, settled=True)
+    unread = waiting(connection, seen.files)
+    stuck = not_moved(connection, seen.files) if settings.move_files() and can_move(folder) else []
+    damaged = [
+        NotRead(printable(file), f"{reason}: {detail}") for file, reason, detail in damaged_files(connection)
+    ]
     arrived_before = time.time() - longest
     failed = [file for file in unread if file.attempts and not file.under_way]
     left = [
@@ -82,6 +86,8 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
         if not file.attempts and not file.under_way and file.found.changed_at < arrived_before
     ]
     return dg.AssetCheckResult(
+        asset_key=order_events.key,
+        check_name="files_left",
         passed=not (left or failed or damaged or seen.skipped or stuck),
         severity=dg.AssetCheckSeverity.WARN,
         description=(

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -13,20 +14,22 @@ from dagster._grpc.client import DagsterGrpcClient
 
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
-from eventstore.server import settings
+from eventstore.server import processors, settings
 from eventstore.server.databases import ensure_database
+from eventstore.server.errors import ServerError
 from eventstore.server.urls import without_password
+from pipelines.cluster.reach import why_unreachable
+from pipelines.cluster.token import use_token
 
-_STORAGE_URL = "EVENTSTORE_DAGSTER_URL"
+STORAGE_URL = "EVENTSTORE_DAGSTER_URL"
+_RETRY_S = 15
 
 _DAGSTER_YAML = """\
 # Written anew by `make up` and `make demo`.
 storage:
   postgres:
     postgres_url: {storage_url}
-run_launcher:
-  module: pipelines.launcher
-  class: WatchedRunLauncher  # a run whose process is gone fails, and is retried, within seconds
+run_launcher: {launcher}  # a run whose process is gone fails, and is retried, within seconds
 
 telemetry:
   enabled: false
@@ -56,6 +59,9 @@ concurrency:
 run_queue:
   dequeue_interval_seconds: 1
   dequeue_use_threads: true  # to launch a run takes seconds: no other run waits for that
+  # What cannot be launched just now, as the code server or the cluster is away, waits: it does not fail.
+  max_user_code_failure_retries: 1000000
+  user_code_failure_retry_delay: {retry_seconds}
 
 freshness:
   enabled: true
@@ -77,6 +83,7 @@ def prepare(say: Callable[[str], None] = lambda _: None) -> str:
     """
     url = settings.database_url()
     dagster_url = settings.dagster_database_url(url)
+    plan_for_the_cluster()
     ensure_database(url)
     ensure_database(dagster_url)
     migrate.upgrade(url, functions=DOMAIN.functions, say=say)
@@ -84,8 +91,12 @@ def prepare(say: Callable[[str], None] = lambda _: None) -> str:
     settings.made(settings.dagster_home())
     os.environ["EVENTSTORE_HOME"] = str(settings.home())
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home())
-    os.environ[_STORAGE_URL] = _with_driver(dagster_url)
-    _write_dagster_yaml(settings.dagster_home(), dagster_url)
+    os.environ[STORAGE_URL] = storage_url(url)
+    # A URL without a password is written out, so that other Dagster commands need only DAGSTER_HOME.
+    has_password = without_password(dagster_url) != dagster_url
+    write_dagster_yaml(settings.dagster_home(), {"env": STORAGE_URL} if has_password else storage_url(url))
+    with dg.DagsterInstance.get() as instance:
+        instance.event_log_storage.set_concurrency_slots("replay", settings.replay_runs())
     return url
 
 
@@ -114,23 +125,61 @@ def _is_orphaned(run: dg.DagsterRun) -> bool:
     return False
 
 
-def _write_dagster_yaml(folder: Path, dagster_url: str) -> None:
-    """A URL without a password is written out, so that other Dagster commands need only DAGSTER_HOME."""
-    has_password = without_password(dagster_url) != dagster_url
-    storage_url = {"env": _STORAGE_URL} if has_password else _with_driver(dagster_url)
+def plan_for_the_cluster() -> None:
+    """Where runs are executed on a cluster: whether that can be, and how many processors it has.
+
+    A head that is away just now is no reason not to start: runs wait for it.
+    """
+    address = settings.ray_address()
+    if address is None:
+        return
+    use_token()
+    try:
+        from pipelines.cluster.head import Head, HeadAwayError  # noqa: PLC0415
+    except ImportError:
+        raise ServerError(
+            "a Ray cluster is to execute the runs (ray_address), but its packages are not installed: "
+            "pip install 'eventstore[ray]'"
+        ) from None
+    with suppress(HeadAwayError):
+        head = Head(address)
+        if why := why_unreachable(head.node_addresses()):
+            raise ServerError(why)
+        room = head.room()
+        if room is not None and room.cpus >= 1:
+            os.environ.setdefault(processors.VARIABLE, str(int(room.cpus)))
+
+
+def write_dagster_yaml(folder: Path, storage: str | dict[str, str]) -> None:
+    """dagster.yaml of a home of Dagster. ``storage``: the URL of its database, or the variable with it."""
     folder.mkdir(parents=True, exist_ok=True)
     written = folder / f".dagster.yaml.{os.getpid()}"
-    machine = settings.machine()
     written.write_text(
         _DAGSTER_YAML.format(
-            storage_url=json.dumps(storage_url),
-            runs_per_pool=machine.runs_per_pool,
-            concurrent_runs=machine.concurrent_runs,
+            storage_url=json.dumps(storage),
+            launcher=json.dumps(_launcher()),
+            runs_per_pool=settings.machine().runs_per_pool,
+            concurrent_runs=settings.concurrent_runs(),
+            retry_seconds=_RETRY_S,
         )
     )
     written.replace(folder / "dagster.yaml")  # a Dagster that runs never reads half a file
 
 
-def _with_driver(url: str) -> str:
-    """dagster-postgres needs psycopg 2; SQLAlchemy 2.1 takes psycopg 3 for a plain ``postgresql://``."""
-    return url.replace("postgresql://", "postgresql+psycopg2://", 1)
+def _launcher() -> dict[str, object]:
+    address = settings.ray_address()
+    if address is None:
+        return {"module": "pipelines.launcher", "class": "WatchedRunLauncher"}
+    return {
+        "module": "pipelines.cluster.launcher",
+        "class": "ClusterRunLauncher",
+        "config": {"address": address},
+    }
+
+
+def storage_url(url: str) -> str:
+    """The URL of Dagster's own database, for the store at ``url``.
+
+    dagster-postgres needs psycopg 2; SQLAlchemy 2.1 takes psycopg 3 for a plain ``postgresql://``.
+    """
+    return settings.dagster_database_url(url).replace("postgresql://", "postgresql+psycopg2://", 1)

@@ -6,9 +6,11 @@ import dagster as dg
 
 from eventstore.engine.derived import EVERY_TEN_MINUTES, Derived
 from eventstore.orders.domain import DOMAIN
+from eventstore.server import settings
 from pipelines import derived
 from pipelines.assets import LIVE, order_events, orders
-from pipelines.checks import overlaps
+from pipelines.checks import files_left, overlaps
+from pipelines.cluster.places import WHERE_FILES_ARE
 from pipelines.ops import (
     compare_with_replay,
     end_overdue_holders,
@@ -27,10 +29,12 @@ ingest = dg.define_asset_job(
     "ingest",
     selection=dg.AssetSelection.assets(order_events),
     description="Append files to the log: those configured, or all that wait in the landing folder.",
-    tags=tags(6 * _HOUR),
+    tags={**tags(6 * _HOUR), **WHERE_FILES_ARE},
     executor_def=dg.in_process_executor,
 )
-refresh_orders = refresh_job(orders, dg.AssetSelection.checks_for_assets(order_events))
+# Other machines do not see the landing folder: where they execute the runs, the watch looks at it.
+_local = dg.AssetSelection.checks(files_left) if settings.ray_address() else None
+refresh_orders = refresh_job(orders, dg.AssetSelection.checks_for_assets(order_events), without=_local)
 # The check for overlaps looks at as much of the history as it may in a night.
 _nightly = dg.AssetSelection.checks(overlaps)
 REFRESHES = {
@@ -48,7 +52,7 @@ ingest_and_refresh = dg.define_asset_job(
     "ingest_and_refresh",
     selection=dg.AssetSelection.assets(order_events, orders),
     description="Append files to the log and fold them into orders at once.",
-    tags=tags(6 * _HOUR),
+    tags={**tags(6 * _HOUR), **WHERE_FILES_ARE},
     executor_def=dg.in_process_executor,
 )
 

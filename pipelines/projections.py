@@ -17,6 +17,7 @@ from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.log.counting import count_rows
 from eventstore.orders.domain import DOMAIN
+from eventstore.server import settings
 from pipelines.catalogue import about, owners
 from pipelines.freshness import FRESHNESS, PROOF_OF_LIFE, is_due
 from pipelines.metadata import numbers, table, table_name
@@ -74,7 +75,7 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
         metadata=about(projection.candidate, "docs/howto/rules.md"),
         deps=[log],
         partitions_def=buckets,
-        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=4),
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=settings.buckets_per_run()),
         code_version=projection.fold_version,
         pool="replay",
     )
@@ -264,12 +265,20 @@ def schedule(projection: Projection[Any], job: Any, often: str, cron: str) -> dg
                 or ready_to_promote(connection, same_rules(DOMAIN, projection))
                 or _is_promoted_since(context.instance, connection, projection)
             ):
+                if _waits(context.instance, job.name):
+                    return dg.SkipReason("A run that waits in the queue will take in what is new.")
                 return dg.RunRequest()
         if is_due(context.instance, job.name):
             return dg.RunRequest()
         return dg.SkipReason(f"No event above the watermark of {name}, and no finished replay to promote.")
 
     return when_there_is_news
+
+
+def _waits(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether a run is in the queue. While it is long, as the cluster is away, one more helps nobody."""
+    queued = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.QUEUED])
+    return bool(instance.get_run_ids(queued, limit=1))
 
 
 def _is_promoted_since(

@@ -26,6 +26,7 @@ from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from eventstore.kernel.counted import counted, lasting
 from eventstore.log.settings import policy
 from eventstore.log.sizes import dagster_bytes
+from pipelines.cluster.places import ON_HOST
 from pipelines.projections import tags
 from pipelines.resources import EventStore
 
@@ -194,7 +195,7 @@ def sweep_op(context: dg.OpExecutionContext, store: EventStore) -> None:
     )
 
 
-@dg.job(tags=tags(6 * 3600), executor_def=dg.in_process_executor)
+@dg.job(tags={**tags(6 * 3600), **ON_HOST}, executor_def=dg.in_process_executor)
 def retention() -> None:
     """Delete Dagster's runs, event logs and ticks older than the setting `keep_runs`, but what pages show."""
     sweep_op()

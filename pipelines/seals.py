@@ -23,6 +23,7 @@ from eventstore.seals.status import seal_status
 from eventstore.seals.verifying import ALTERED, INTACT, Verified
 from pipelines.assets import order_events
 from pipelines.catalogue import about, owners
+from pipelines.cluster.places import ON_HOST
 from pipelines.freshness import FRESHNESS, is_due
 from pipelines.metadata import ROWS, numbers, table
 from pipelines.projections import tags
@@ -134,14 +135,14 @@ seal_log = dg.define_asset_job(
     "seal_log",
     selection=dg.AssetSelection.assets(log_seals) - _nightly,
     description="Seal the events since the last checkpoint.",
-    tags=tags(6 * _HOUR),
+    tags={**tags(6 * _HOUR), **ON_HOST},
     executor_def=dg.in_process_executor,
 )
 verify_seals = dg.define_asset_job(
     "verify_seals",
     selection=_nightly,
     description="Verify the part of the log whose turn it is against its seals.",
-    tags=tags(6 * _HOUR),
+    tags={**tags(6 * _HOUR), **ON_HOST},
     executor_def=dg.in_process_executor,
 )
 

@@ -120,6 +120,8 @@ def _say_where(url: str, log: Path) -> None:
     _say(f"database  {without_password(url)}")
     _say(f"landing   {settings.landing_place()}   files moved here are ingested")
     _say(f"log       {log}")
+    if address := settings.ray_address():
+        _say(f"cluster   {address}   its nodes execute the runs; while it is away they wait")
     if backups := settings.backups():
         _say(f"backups   {backups}   every night, and the log as it is written")
 

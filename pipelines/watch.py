@@ -28,8 +28,10 @@ from eventstore.log.connection import Connection
 from eventstore.log.settings import Policy, policy
 from eventstore.orders.domain import DOMAIN
 from eventstore.seals.status import seal_status
+from eventstore.server import settings as server_settings
 from pipelines import backups, jobs, retention, schedules, seals, sensors
 from pipelines.assets import order_events
+from pipelines.checks import judge_files
 from pipelines.metadata import SEVERITY, in_words, proofs_table, report_check
 from pipelines.resources import EventStore
 from pipelines.runbook import asset_check
@@ -184,6 +186,7 @@ def look(connection: Connection, instance: dg.DagsterInstance, now: datetime) ->
         *lags(connection, instance, list(WATCHED), now),
         automation_result(automation(instance, now)),
         proof_result(connection, now),
+        *([judge_files(connection)] if server_settings.ray_address() else []),
     ]
 
 

@@ -21,7 +21,7 @@ from eventstore.server.urls import without_password
 
 PROMOTION = "promotion."
 #: Variables that say what a key of the file says too.
-_OF_KEYS = {"DATABASE_URL", "DATABASE_URL_FILE", "PORT"}
+_OF_KEYS = {"DATABASE_URL", "DATABASE_URL_FILE", "PORT", "EVENTSTORE_RAY_ADDRESS"}
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,13 +81,18 @@ def facts() -> list[Setting]:
         "landing": str(here.landing_place()),
         "checkpoints": str(here.checkpoints()),
         "port": str(here.port()),
+        "concurrent_runs": str(here.concurrent_runs()),
+        "replay_runs": str(here.replay_runs()),
+        "buckets_per_run": str(here.buckets_per_run()),
+        "ray_address": here.ray_address() or "none",
     }
     found = []
     for field in msgspec.structs.fields(Machine):
         value = getattr(machine, field.name)
         source = FILE if field.name in said else "default"
-        if field.name == "port" and os.environ.get("PORT", "").strip():
-            source = "PORT"
+        for key, variable in (("port", "PORT"), ("ray_address", "EVENTSTORE_RAY_ADDRESS")):
+            if field.name == key and os.environ.get(variable, "").strip():
+                source = variable
         if field.name == "database_url" and given:
             source = given.where
         found.append(
@@ -104,7 +109,14 @@ def facts() -> list[Setting]:
 def as_toml(name: str, machine: Machine) -> str:
     """A key of the file with its value, as it is written there."""
     value = getattr(machine, name)
-    return f"{name} = {_in_toml('postgresql://user@host/database' if value is None else value)}"
+    return f"{name} = {_in_toml(_example(name) if value is None else value)}"
+
+
+def _example(name: str) -> object:
+    """Of a key that says nothing by default."""
+    [field] = [each for each in msgspec.structs.fields(Machine) if each.name == name]
+    [meta] = field.type.__metadata__
+    return (meta.extra or {}).get("example", "postgresql://user@host/database")
 
 
 def description(annotated: Any) -> str:

@@ -103,6 +103,9 @@ def _default(value: object) -> str:
 def _values(annotated: Any) -> str:
     found = inspect.type_info(annotated)
     found = found.type if isinstance(found, inspect.Metadata) else found
+    if isinstance(found, inspect.UnionType):  # with None, where nothing need be said
+        [found] = [each for each in found.types if not isinstance(each, inspect.NoneType)]
+        found = found.type if isinstance(found, inspect.Metadata) else found
     if isinstance(found, inspect.IntType):
         return f"a whole number from {found.ge} to {found.le}"
     if isinstance(found, inspect.LiteralType):

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from eventstore.kernel.shown import printable, shown
 from eventstore.server.errors import ServerError
-from eventstore.server.urls import checked
+from eventstore.server.urls import checked, checked_head
 
 FILE = "eventstore.toml"
 
@@ -66,23 +66,52 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="the folder where backups are kept, best on another disk; without it none are taken",
-            extra={"variable": "EVENTSTORE_BACKUPS"},
+            extra={"variable": "EVENTSTORE_BACKUPS", "example": "/mnt/backups"},
         ),
     ] = None
     backup_days: Annotated[
         int, Meta(ge=1, le=36500, description="to how many days ago one can go back by a backup")
     ] = 7
     concurrent_runs: Annotated[
-        int, Meta(ge=1, le=1000, description="how many runs, each a process, Dagster has at the same time")
-    ] = 8
+        Annotated[int, Meta(ge=1, le=1000)] | None,
+        Meta(
+            description="how many runs, each a process, Dagster has at the same time; two for each "
+            "processor, at least 8, where nothing is said",
+            extra={"example": 8},
+        ),
+    ] = None
     runs_per_pool: Annotated[
         int,
         Meta(
             ge=1,
             le=1000,
-            description="how many of these may ingest, or replay, or refresh a table, at once",
+            description="how many of these may ingest, or refresh a table, at once",
         ),
     ] = 2
+    replay_runs: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | None,
+        Meta(
+            description="how many of these may replay at once; one for each processor, at least 2, where "
+            "nothing is said",
+            extra={"example": 2},
+        ),
+    ] = None
+    buckets_per_run: Annotated[
+        Annotated[int, Meta(ge=1, le=256)] | None,
+        Meta(
+            description="how many buckets of the log a run of a replay takes; where nothing is said 4, and "
+            "fewer where more processors than 2 share them",
+            extra={"example": 4},
+        ),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        Meta(
+            description="the head of a Ray cluster, http://host:8265: runs are executed on its nodes; "
+            "without it on this machine",
+            extra={"variable": "EVENTSTORE_RAY_ADDRESS", "example": "http://head:8265"},
+        ),
+    ] = None
     alert_mail_to: Annotated[
         str, Meta(description="who gets alerts by mail: addresses with commas between; empty: nobody")
     ] = ""
@@ -119,6 +148,7 @@ _LANDING_URLS = ", ".join(f"{scheme}://" for scheme in _LANDING)
 _OWNER = re.compile(r"team:[A-Za-z0-9_]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 _KINDS = {
     "`str | null`": "a text",
+    "`int | null`": "a whole number",
     "`str`": "a text",
     "`int`": "a whole number",
     "`bool`": "true or false",
@@ -146,6 +176,8 @@ def read_machine(home: Path) -> Machine:
         if url := getattr(machine, name):
             _refuse_password(checked(url, name=f"{file}: {name}"), file, name)
     _check_landing(machine.landing, file)
+    if machine.ray_address is not None:
+        checked_head(machine.ray_address, name=f"{file}: ray_address")
     for owner in machine.each_owner():
         if not _OWNER.fullmatch(owner):
             raise ServerError(

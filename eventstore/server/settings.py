@@ -7,7 +7,8 @@ from typing import NamedTuple
 from eventstore.server import embedded
 from eventstore.server.errors import ServerError
 from eventstore.server.machine import FILE, Machine, read_machine
-from eventstore.server.urls import checked, database_name, with_database
+from eventstore.server.processors import processors
+from eventstore.server.urls import checked, checked_head, database_name, with_database
 
 #: The variables that are read here and elsewhere, and what each says.
 VARIABLES = {
@@ -22,6 +23,10 @@ VARIABLES = {
     "EVENTSTORE_TSA_CERTIFICATES": "a PEM file with the certificates that its stamps are checked by",
     "EVENTSTORE_BACKUPS": "the folder where backups are kept, best on another disk; without it none is taken "
     "by the clock",
+    "EVENTSTORE_RAY_ADDRESS": "the head of a Ray cluster whose nodes execute the runs, http://host:8265; "
+    "none: this machine does",
+    "EVENTSTORE_CPUS": "how many processors to plan runs for; those of the cluster or of this machine by "
+    "default",
     "ALERT_WEBHOOK_URL": "where alerts are posted, such as an incoming webhook of Slack; none: nowhere",
     "ALERT_WEBHOOK_URL_FILE": "a file with that URL; ALERT_WEBHOOK_URL wins",
     "SMTP_PASSWORD": "the password of smtp_user, for alerts by mail",
@@ -142,6 +147,30 @@ def read_url() -> str | None:
         return checked(url, name="READ_URL")
     said = machine().read_url
     return checked(said, name=f"{file()}: read_url") if said else None
+
+
+def ray_address() -> str | None:
+    """The head of the Ray cluster whose nodes execute the runs; None where this machine does."""
+    if url := _variable("EVENTSTORE_RAY_ADDRESS"):
+        return checked_head(url, name="EVENTSTORE_RAY_ADDRESS")
+    said = machine().ray_address
+    return checked_head(said, name=f"{file()}: ray_address") if said else None
+
+
+def concurrent_runs() -> int:
+    """How many runs there are at the same time: on a cluster each takes half a processor."""
+    return machine().concurrent_runs or max(8, 2 * processors())
+
+
+def replay_runs() -> int:
+    """How many of these replay: the others find the other half."""
+    return machine().replay_runs or max(2, processors())
+
+
+def buckets_per_run() -> int:
+    """To start a run takes seconds, so one takes some buckets; but there must be runs for all processors."""
+    said = machine().buckets_per_run
+    return said or min(4, max(1, 8 // replay_runs()))
 
 
 def backups() -> Path | None:

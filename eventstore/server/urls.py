@@ -1,5 +1,6 @@
 """Database URLs: check them, change the database they name, show them without a password."""
 
+import os
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import psycopg
@@ -35,6 +36,30 @@ def checked(url: str, *, name: str = "DATABASE_URL") -> str:
     if not parameters.get("dbname"):
         raise ServerError(f"{name} names no database: {_EXPECTED}")
     return url
+
+
+def checked_head(url: str, *, name: str) -> str:
+    """The address of the head of a Ray cluster, as it is asked for jobs. No error shows what was given."""
+    unfit = ServerError(f"{name} is not the address of the head of a Ray cluster: expected http://HOST:8265")
+    try:
+        parts = urlsplit(url.strip())
+        has_port = parts.port is not None
+    except ValueError:
+        raise unfit from None
+    if parts.scheme not in {"http", "https"} or not (parts.hostname and has_port):
+        raise unfit
+    if parts.username is not None or parts.query or parts.fragment or parts.path not in {"", "/"}:
+        raise ServerError(f"{name} may only hold http://HOST:8265: a token stands in RAY_AUTH_TOKEN_PATH")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def is_socket(url: str) -> bool:
+    """Whether any server that ``url`` names is a Unix socket, which no other machine reaches."""
+    said = conninfo_to_dict(url)
+    if said.get("hostaddr"):
+        return False
+    hosts = str(said.get("host") or os.environ.get("PGHOST") or "").split(",")
+    return any(not host or host.startswith(("/", "@")) for host in hosts)
 
 
 def database_name(url: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from eventstore.server.errors import ServerError
-from eventstore.server.urls import checked, database_name, with_database, without_password
+from eventstore.server.urls import checked, checked_head, database_name, with_database, without_password
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,21 @@ def test_another_database_on_the_same_server_changes_nothing_else(url: str) -> N
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    "address", ["head", "ray://head:10001", "http://head", "http://:8265", "http://head:port", ""]
+)
+def test_what_is_no_address_of_a_head_is_refused(address: str) -> None:
+    with pytest.raises(ServerError, match=r"^X is not the address of the head .* http://HOST:8265"):
+        checked_head(address, name="X")
+
+
+def test_a_password_in_the_address_of_a_head_is_refused_and_not_shown() -> None:
+    with pytest.raises(ServerError) as refused:
+        checked_head("http://me:s3cret@head:8265", name="X")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_address_of_a_head_has_one_form() -> None:
+    assert checked_head(" https://head:8265/ ", name="X") == "https://head:8265"
