@@ -23,7 +23,7 @@ from pipelines.definitions import build_defs
 job = build_defs().resolve_job_def("refresh_shipments")
 result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
 assert result.success
-print(sorted(e.check_name for e in result.get_asset_check_evaluations() if e.passed))
+print(*(e.check_name for e in result.get_asset_check_evaluations() if e.passed))
 """
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git applies the patches")
@@ -159,7 +159,7 @@ def test_a_new_read_model_is_folded_replayed_shown_and_run_by_dagster(team: Team
     assert team.sql("SELECT carrier FROM shipments WHERE order_id = %s", late) == [("UPS",)]
     assert "shipments" in str(team.eventstore("status"))
     team.append(uuid4(), shipped("UPS"))
-    assert team.python("-c", _ASSETS).strip() == "['fold_version', 'lag', 'quarantined']"
+    assert {"fold_version", "lag", "quarantined"} <= set(team.python("-c", _ASSETS).split())
     assert team.sql("SELECT shipped FROM carrier_performance WHERE carrier = 'UPS'") == [(3,)]
 
 
