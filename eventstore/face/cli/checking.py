@@ -73,7 +73,15 @@ def _run(connection: Connection, check: Check, *, quiet: bool) -> Checked:
 def _print(checked: list[Checked]) -> None:
     print_rows(
         ("invariant", "verdict", "looked at", "found"),
-        [(each.name, each.verdict, _looked_at(each), f"{each.problem_count:,}") for each in checked],
+        [
+            (
+                each.name,
+                "skipped" if each.skipped else each.verdict,
+                _looked_at(each),
+                f"{each.problem_count:,}",
+            )
+            for each in checked
+        ],
     )
     for each in checked:
         if each.skipped:
