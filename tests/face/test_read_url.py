@@ -95,7 +95,12 @@ def test_where_the_primary_is_gone_reads_go_on_and_say_how_old_they_are(
         shown = json.loads(run(primary.url, "show", order, "--json").out)
         assert shown["status"] == "Paid"
         assert shown["replica_age_seconds"] > 0
-        for command in (("history", order), ("tail", "--limit", "3"), ("show", order, "--version", "1")):
+        for command in (
+            ("history", order),
+            ("orders", "--status", "Paid"),
+            ("tail", "--limit", "3"),
+            ("show", order, "--version", "1"),
+        ):
             ran = run(primary.url, *command)
             assert (ran.code, bool(ran.out)) == (0, True), ran
         assert "read from a replica: complete up to" in run(primary.url, "history", order).err

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from eventstore.engine.standing import ahead_of_log, lag_of, watermark
-from eventstore.face.cli.app import Json, app, fail, open_store
+from eventstore.face.cli.app import Json, app, fail, how_old, open_store, say_how_old
 from eventstore.face.cli.output import console, print_json, warn
 from eventstore.face.times import as_text, parse_time
 from eventstore.kernel.counted import counted
@@ -45,7 +45,8 @@ def orders(
     except ValueError:
         raise fail(f"customer {shown(customer or '')} is not a UUID") from None
     since_time = None if since is None else parse_time(since)
-    with open_store() as store, store.connection() as connection:
+    with open_store() as store, store.reading() as connection:
+        replica = how_old(store)
         try:
             found = find_orders(
                 connection,
@@ -62,6 +63,7 @@ def orders(
         lag = lag_of(connection, watermark(connection, store.domain.states.name))
         is_ahead = store.domain.states.name in ahead_of_log(connection)
         unknown = "" if found or as_json else _unknown(connection, status, sorted(given - {"any"}))
+    say_how_old(replica)
     if is_ahead:
         warn(
             f"the table {store.domain.states.name} holds events that the log lacks, as after a restore: run "
