@@ -1,6 +1,7 @@
 """`replay --workers`: the same tables as one process makes; whichever is killed, what stands stays."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,14 +97,14 @@ def test_whoever_is_killed_or_stopped_the_buckets_that_stand_stay(
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("error: a worker of the replay is gone")
-    assert "15 of 16 buckets of orders stand" in err
+    assert re.search("1[45] of 16 buckets of orders stand", err)  # the last word of a worker may be under way
 
     connection.execute("DELETE FROM replay_buckets")
     with at_work(database_url, connection) as (process, workers):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err.count("\n")) == (130, "", 1)
-    assert err.startswith("stopped: 15 of 16 buckets of orders stand")
+    assert re.match("stopped: 1[45] of 16 buckets of orders stand", err)
     assert not any(worker.is_running() for worker in workers)
 
     connection.execute("DELETE FROM replay_buckets")

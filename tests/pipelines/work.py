@@ -109,13 +109,14 @@ def scheduled(url: str, day: str) -> dict[str, Callable[[], object]]:
     """
     store = EventStore(url=url)
     repository = build_defs({"store": store}).get_repository_def()
+    of_schedules = dg.DagsterInstance.local_temp()  # an ephemeral one is not handed on
 
     def run(job: dg.JobDefinition) -> Callable[[], object]:
         return lambda: job.execute_in_process(partition_key=day if job.partitions_def else None)
 
     def tick(schedule: dg.ScheduleDefinition) -> Callable[[], object]:
         context = dg.build_schedule_context(
-            resources={"store": store}, scheduled_execution_time=datetime.now(UTC)
+            instance=of_schedules, resources={"store": store}, scheduled_execution_time=datetime.now(UTC)
         )
         return lambda: schedule.evaluate_tick(context)
 

@@ -170,4 +170,6 @@ def test_every_variable_that_the_code_knows_is_documented() -> None:
         for text in texts
         if re.fullmatch(r"EVENTSTORE_[A-Z_]+|[A-Z_]+_(URL|PASSWORD)(_FILE)?|PORT", text)
     }
-    assert read - {"EVENTSTORE_UP", "EVENTSTORE_DAGSTER_URL"} == set(settings.VARIABLES)
+    assert read - {"EVENTSTORE_UP", "EVENTSTORE_DAGSTER_URL", "EVENTSTORE_LOCAL_CLUSTER"} == set(
+        settings.VARIABLES
+    )
