@@ -67,7 +67,7 @@ class Site:
         """What one can read on the page, once ``until`` is there."""
         if until is not None:
             self.page.get_by_text(until).first.wait_for()
-        return self.page.locator("body").inner_text()
+        return str(self.page.locator("body").inner_text())
 
     def banners(self) -> list[str]:
         return _BANNERS.findall(self.text())
