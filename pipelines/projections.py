@@ -12,7 +12,7 @@ from eventstore.engine.projection import BUCKETS, Projection
 from eventstore.engine.promote import Promoted
 from eventstore.engine.refresh import refresh
 from eventstore.engine.replay import replay_bucket
-from eventstore.engine.standing import events_after, has_news, standing, watermark
+from eventstore.engine.standing import events_left, has_news, standing
 from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.log.counting import count_rows
@@ -81,11 +81,10 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
     )
     def replay(context: dg.AssetExecutionContext, store: EventStore) -> None:
         with store.connect() as connection:
+            events = count_rows(connection, "order_events").rows // BUCKETS
             for key in context.partition_keys:
                 bucket = int(key)
-                pace = told(
-                    context, f"replaying bucket {key}", count_rows(connection, "order_events").rows // BUCKETS
-                )
+                pace = told(context, f"replaying bucket {key}", events)
                 done = replay_bucket(connection, bucket, projection, on_progress=pace)
                 context.log.info(
                     f"bucket {key}: {counted(done.events, 'event')} folded into {counted(done.rows, 'row')}"
@@ -102,10 +101,6 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
                 )
 
     return replay
-
-
-def _events_left(connection: Connection, name: str) -> int:
-    return events_after(connection, watermark(connection, name))
 
 
 def live_asset(
@@ -134,7 +129,7 @@ def live_asset(
     ) -> dg.MaterializeResult[None]:
         with store.connect() as connection:
             promoted = _promote(context, connection, projection, config)
-            left = partial(_events_left, connection, projection.name)
+            left = partial(events_left, connection, projection.name)
             done = refresh(connection, projection, told(context, f"folding into {projection.name}", left))
             context.log.info(f"{counted(done.events, 'event')} folded into {counted(done.rows, 'row')}")
             found = standing(connection, projection.name)

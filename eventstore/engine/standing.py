@@ -138,6 +138,11 @@ def events_after(connection: Connection, watermark: UUID) -> int:
     return int(row[0])
 
 
+def events_left(connection: Connection, name: str) -> int:
+    """How many events the read model ``name`` has before it. See ``events_after``."""
+    return events_after(connection, watermark(connection, name))
+
+
 def rules_in_force(connection: Connection, projection: Projection[Any]) -> Folding:
     """The rules of the live table: newer ones of this code hold once a replay by them is promoted.
 

@@ -29,10 +29,16 @@ class Rate(ProgressColumn):
 
 @contextmanager
 def event_progress(
-    what: str, total: int | None, *, quiet: bool, transient: bool = False, unit: str = "event"
+    what: str,
+    total: int | Callable[[], int] | None,
+    *,
+    quiet: bool,
+    transient: bool = False,
+    unit: str = "event",
 ) -> Iterator[Callable[[int], None]]:
     """Gives what is called with the number of events since the last call. A ``transient`` bar is gone at the
-    end; ``quiet``: nothing. Without a ``total`` the bar only shows that something goes on.
+    end; ``quiet``: nothing. Without a ``total`` the bar only shows that something goes on; one that costs
+    something to know is given as a function, and asked for only where it is shown (see `Pace`).
     """
     if quiet:
         yield lambda events: None
@@ -49,5 +55,5 @@ def event_progress(
         console=progress_console,
         transient=transient,
     ) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(what, total=total() if callable(total) else total)
         yield lambda events: progress.advance(task, events)

@@ -3,6 +3,7 @@
 A change of rules is one operation for all projections that fold by the same rules; a name means one of them.
 """
 
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +18,7 @@ from eventstore.engine.promote import Promoted, promotion_policy, set_promotion_
 from eventstore.engine.promote import promote as promote_candidate
 from eventstore.engine.refresh import Refreshed
 from eventstore.engine.refresh import refresh as refresh_projection
-from eventstore.engine.standing import events_after, watermark
+from eventstore.engine.standing import events_left
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.keeping_up import keep_up
 from eventstore.face.cli.output import console, print_fields, print_json, warn
@@ -227,7 +228,7 @@ def rollback(name: ProjectionName = None, only: Only = None, as_json: Json = Fal
 
 
 def _refreshed(connection: Connection, projection: Projection[Any], quiet: bool) -> Refreshed:
-    left = events_after(connection, watermark(connection, projection.name))
+    left = partial(events_left, connection, projection.name)
     with event_progress(f"folding into {projection.name}", left, quiet=quiet, transient=True) as advance:
         return refresh_projection(connection, projection, advance)
 

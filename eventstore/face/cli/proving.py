@@ -1,20 +1,19 @@
 """prove: what the read models say against what a fold of the log says; one event against its seal."""
 
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
 import typer
-from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import Proven, Run, budget_of
 from eventstore.engine.prover import prove as prove_some
 from eventstore.face.cli.app import Json, app, open_store
-from eventstore.face.cli.output import in_one_line, print_fields, print_json, progress_console
+from eventstore.face.cli.output import in_one_line, print_fields, print_json
+from eventstore.face.cli.progress import event_progress
 from eventstore.face.cli.sealing import prove_one
 from eventstore.kernel.counted import counted
 
@@ -60,15 +59,9 @@ def prove(
         proofs = proofs_of(store.domain)
         budget = None if whole else budget_of(connection, proofs)
         runs = []
-        with Progress(
-            TextColumn("{task.description}"),
-            MofNCompleteColumn(),
-            console=progress_console,
-            disable=as_json or not progress_console.is_terminal,
-        ) as progress:
-            for proof in proofs:
-                task = progress.add_task(proof.name, total=budget or proof.total(connection))
-                advance = partial(progress.advance, task)
+        for proof in proofs:
+            total = budget or proof.total(connection)
+            with event_progress(proof.name, total, quiet=as_json) as advance:
                 runs.append(prove_some(connection, proof, budget, advance))
     if as_json:
         print_json({run.name: msgspec.structs.asdict(run) | {"findings": _pairs(run)} for run in runs})
