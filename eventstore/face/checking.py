@@ -18,7 +18,8 @@ import psycopg
 from eventstore.engine.domain import Domain
 from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import Finding, Proof, Share
-from eventstore.ingestion.done import DONE, count_done, files_unknown
+from eventstore.ingestion.done import count_done, files_unknown
+from eventstore.ingestion.moving import DONE
 from eventstore.log.connection import Connection
 from eventstore.log.outages import refusal
 from eventstore.seals.outside import Outside
@@ -88,7 +89,7 @@ class Check:
 
 
 def checks_of(
-    domain: Domain[Any], outside: Outside, landing: Path, sample: int | None = SAMPLE
+    domain: Domain[Any], outside: Outside, landing: Path | str, sample: int | None = SAMPLE
 ) -> list[Check]:
     """All of them, the log first. Of what is folded ``sample`` events, None: all."""
     return [
@@ -104,7 +105,7 @@ def checks_of(
             name="files",
             description=f"The log has taken in what lies in {DONE} of the landing folder.",
             whole=True,
-            total=lambda _: count_done(landing) if (landing / DONE).is_dir() else 0,
+            total=lambda _: count_done(landing) if isinstance(landing, Path) else 0,
             look=partial(_look_at_files, landing),
         ),
     ]
@@ -213,7 +214,10 @@ def _look_at_seals(outside: Outside, connection: Connection, found: _Found, on_p
     found.problem_count = max(found.problem_count, verified.problem_count)
 
 
-def _look_at_files(landing: Path, connection: Connection, found: _Found, on_progress: Progress) -> None:
+def _look_at_files(landing: Path | str, connection: Connection, found: _Found, on_progress: Progress) -> None:
+    if isinstance(landing, str):
+        found.skipped = f"{landing} is not on this machine"
+        return
     if not (landing / DONE).is_dir():
         found.skipped = f"there is no folder {landing / DONE}"
         return

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eventstore.ingestion.files import printable
+from eventstore.ingestion.moving import DONE
 from eventstore.log.connection import Connection
 
-#: In it a folder a day.
-DONE = "done"
 _AT_ONCE = 1_000
 
 _KNOWN = (
@@ -22,10 +21,6 @@ _KNOWN = (
     "FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS f (size, modified_ns, place) ORDER BY place"
 )
 _KNOWN_BY_CONTENT = "SELECT EXISTS (SELECT FROM ingested_files WHERE (size, sha256) = (%s, %s))"
-_HAS_CONTENT = (
-    "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'ingested_files'::regclass "
-    "AND attname = 'sha256' AND NOT attisdropped)"
-)
 
 
 class _Moved(NamedTuple):
@@ -42,16 +37,16 @@ def count_done(landing: Path) -> int:
 def files_unknown(connection: Connection, landing: Path) -> Iterator[tuple[int, list[str]]]:
     """Some at a time: how many were looked at, and which of them the database does not know.
 
-    A file is known by its size and time, which it keeps when it is moved; else by its content, where the
-    database has that: the same file delivered twice.
+    A file is known by its size and time, which it keeps when it is moved; else by its content: the same file
+    delivered twice.
     """
-    (has_content,) = connection.execute(_HAS_CONTENT).fetchone() or (False,)
     moved = _moved(landing)
     while some := list(islice(moved, _AT_ONCE)):
         unknown = _unknown(connection, some)
-        if has_content:
-            unknown = [file for file in unknown if not _is_known_by_content(connection, file)]
-        yield len(some), [printable(file.path) for file in unknown]
+        yield (
+            len(some),
+            [printable(file.path) for file in unknown if not _is_known_by_content(connection, file)],
+        )
 
 
 def _unknown(connection: Connection, files: Sequence[_Moved]) -> list[_Moved]:
@@ -68,6 +63,8 @@ def _is_known_by_content(connection: Connection, file: _Moved) -> bool:
 
 def _moved(landing: Path) -> Iterator[_Moved]:
     """Those in the folders of days."""
+    if not (landing / DONE).is_dir():
+        return
     with os.scandir(landing / DONE) as days:
         for day in days:
             if day.is_dir(follow_symlinks=False):

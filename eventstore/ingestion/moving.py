@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eventstore.ingestion.files import Elsewhere, FileVersion, printable, version_of
+from eventstore.kernel.moments import moment
 
 DONE, FAILED = "done", "failed"
 
@@ -237,7 +238,7 @@ def reason_of(file: ReadFile) -> str:
     return (
         f"{printable(file.path)} could not be read whole: {file.damage}\n"
         "What could be read of it is in the log. Deliver it again: nothing goes in twice.\n"
-        f"Read {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, sha256 {file.sha256.hex()}\n"
+        f"Read {moment(datetime.now(UTC))}, sha256 {file.sha256.hex()}\n"
     )
 
 

@@ -20,7 +20,7 @@ from eventstore.engine.prover import Finding, Proof, Share
 from eventstore.engine.refresh import refresh
 from eventstore.engine.snapshots.build import build_snapshots, refresh_stale
 from eventstore.face.checking import UNKNOWN, VIOLATED, Checked, checks_of, run, verdict_of
-from eventstore.ingestion.done import DONE
+from eventstore.ingestion.moving import DONE
 from eventstore.kernel.days import CHECKPOINT_EVERY
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
@@ -474,6 +474,19 @@ def test_writers_refreshes_and_open_appends_are_no_reason_to_report_anything(sho
             each.name: ([], []) for each in report
         }
         assert verdict_of(report) == "holds"
+
+
+def test_a_landing_folder_at_a_url_is_skipped_and_all_else_is_checked(
+    cli: Cli, connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    append_some(connection, ORDERS)
+    cli("refresh")
+    monkeypatch.setenv("EVENTSTORE_HOME", str(tmp_path))
+    (tmp_path / "eventstore.toml").write_text('landing = "s3://bucket/landing"\n')
+    ran = cli("check", "--json")
+    assert (ran.code, ran.json["problems"]) == (0, [])
+    [files] = [each for each in ran.json["checks"] if each["name"] == "files"]
+    assert "s3://bucket/landing" in files["skipped"]
 
 
 def test_the_command_exits_with_1_where_something_does_not_hold_and_names_it(

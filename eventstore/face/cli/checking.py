@@ -15,7 +15,7 @@ from eventstore.kernel.counted import counted
 from eventstore.kernel.shown import printable, shown
 from eventstore.log.connection import Connection
 from eventstore.seals.outside import outside
-from eventstore.server.settings import landing
+from eventstore.server.settings import landing_place
 
 _SHOWN = 20
 _CODES = {VIOLATED: 1, UNKNOWN: 2}
@@ -40,7 +40,7 @@ def check(
     something does not, 2: it cannot be told.
     """
     with cannot_tell(), open_store() as store, store.connection() as connection:
-        checks = _chosen(checks_of(store.domain, outside(), landing(), None if whole else sample), only)
+        checks = _chosen(checks_of(store.domain, outside(), landing_place(), None if whole else sample), only)
         checked = [_run(connection, each, quiet=as_json) for each in checks]
     verdict = verdict_of(checked)
     problems = [problem for each in checked for problem in each.problems]
