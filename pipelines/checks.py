@@ -1,16 +1,12 @@
 """Asset checks of one asset: what a person should know about the data although the run succeeded."""
 
-import time
-
 import dagster as dg
 
 from eventstore.engine.invariants.overlapping import overlaps_proof
 from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import budget_of, prove, proven
-from eventstore.ingestion.contents import not_moved
 from eventstore.ingestion.files import NotRead, printable
-from eventstore.ingestion.landing import waiting
-from eventstore.ingestion.places import can_move, look
+from eventstore.ingestion.left import left_in
 from eventstore.ingestion.rejects import damaged_files
 from eventstore.kernel.counted import counted
 from eventstore.log.clock import clock as read_clock
@@ -71,37 +67,29 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
 def judge_files(connection: Connection) -> dg.AssetCheckResult:
     """The check `files_left`, also looked at without a run where runs are executed on other machines."""
     longest = policy(connection).max_file_wait.total_seconds()
-    folder = settings.landing_place()
-    seen = look(folder, DOMAIN.formats, settled=True)
-    unread = waiting(connection, seen.files)
-    stuck = not_moved(connection, seen.files) if settings.move_files() and can_move(folder) else []
+    left = left_in(connection, settings.landing_place(), DOMAIN.formats, moves=settings.move_files())
     damaged = [
         NotRead(printable(file), f"{reason}: {detail}") for file, reason, detail in damaged_files(connection)
-    ]
-    arrived_before = time.time() - longest
-    failed = [file for file in unread if file.attempts and not file.under_way]
-    left = [
-        printable(file.found.path.name)
-        for file in unread
-        if not file.attempts and not file.under_way and file.found.changed_at < arrived_before
     ]
     return dg.AssetCheckResult(
         asset_key=order_events.key,
         check_name="files_left",
-        passed=not (left or failed or damaged or seen.skipped or stuck),
+        passed=not (left.late or left.failed or damaged or left.skipped or left.stuck),
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{counted(len(left), 'file')} waiting for more than {longest / 60:g} min, "
-            f"{len(failed):,} failed and "
-            f"tried again, {len(damaged):,} damaged, {counted(len(seen.skipped), 'name')} left alone, "
-            f"{len(stuck):,} read and not moved."
+            f"{counted(len(left.late), 'file')} waiting for more than {longest / 60:g} min, "
+            f"{len(left.failed):,} failed and "
+            f"tried again, {len(damaged):,} damaged, {counted(len(left.skipped), 'name')} left alone, "
+            f"{len(left.stuck):,} read and not moved."
         ),
         metadata={
-            "files": left[:ROWS],
-            "failed_files": failed_files(failed),
+            "files": [printable(file.found.path.name) for file in left.late[:ROWS]],
+            "failed_files": failed_files(left.failed),
             "damaged_files": with_reasons(damaged),
-            "skipped_names": with_reasons(seen.skipped),
-            "files_not_moved": with_reasons([NotRead(printable(found.path), why) for found, why in stuck]),
+            "skipped_names": with_reasons(left.skipped),
+            "files_not_moved": with_reasons(
+                [NotRead(printable(found.path), why) for found, why in left.stuck]
+            ),
         },
     )
 

@@ -5,16 +5,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from eventstore.ingestion.contents import not_moved
 from eventstore.ingestion.files import InputFileError, printable
-from eventstore.ingestion.landing import waiting
-from eventstore.ingestion.places import can_move, look
+from eventstore.ingestion.left import left_in
 from eventstore.ingestion.rejects import count_by_reason
 from eventstore.kernel.counted import counted, lasting
 from eventstore.kernel.incoming import Format
 from eventstore.kernel.verdicts import Verdict
 from eventstore.log.connection import Connection
-from eventstore.log.settings import policy
 
 _REASONS = 3
 
@@ -32,8 +29,7 @@ def judge_rejects(connection: Connection) -> Verdict:
         code="rejects",
         level="warn",
         subject="rejects",
-        sentence=f"{counted(number, 'line')} wait{'s' if number == 1 else ''} to be settled: "
-        f"{', '.join(first + more)}",
+        sentence=f"{counted(number, 'line waits', 'lines wait')} to be settled: {', '.join(first + more)}",
         next="eventstore rejects",
     )
 
@@ -45,54 +41,48 @@ def judge_landing(
     left alone.
     """
     try:
-        seen = look(folder, formats, settled=True)
+        left = left_in(connection, folder, formats, moves=moves)
     except InputFileError as error:
         return Verdict(code="landing", level="fail", subject="landing", sentence=str(error))
-    longest = policy(connection).max_file_wait.total_seconds()
-    unread = waiting(connection, seen.files)
-    now = time.time()
-    failed = [file for file in unread if file.attempts and not file.under_way]
-    late = [file for file in unread if not file.under_way and file.found.changed_at < now - longest]
-    if failed:
-        first = failed[0]
+    if left.failed:
+        first = left.failed[0]
         return Verdict(
             code="landing-failed",
             level="warn",
             subject="landing",
-            sentence=f"{counted(len(failed), 'file')} failed and will be tried again, the first is "
+            sentence=f"{counted(len(left.failed), 'file')} failed and will be tried again, the first is "
             f"{printable(first.found.path.name)}: {printable(first.last_error or '?')}",
             next=f"eventstore ingest {printable(first.found.path)}",
         )
-    if late:
-        oldest = min(late, key=lambda file: file.found.changed_at)
-        waits = lasting(timedelta(seconds=now - oldest.found.changed_at))
+    if left.late:
+        oldest = min(left.late, key=lambda file: file.found.changed_at)
+        waits = lasting(timedelta(seconds=time.time() - oldest.found.changed_at))
         return Verdict(
             code="landing",
             level="warn",
             subject="landing",
-            sentence=f"{counted(len(late), 'file')} nobody has read, the oldest for {waits}: "
+            sentence=f"{counted(len(left.late), 'file')} nobody has read, the oldest for {waits}: "
             f"{printable(oldest.found.path.name)}",
             next=f"make up, or eventstore ingest {printable(folder)}",
         )
-    stuck = not_moved(connection, seen.files) if moves and can_move(folder) else []
-    if stuck:
-        first_stuck, why = stuck[0]
+    if left.stuck:
+        first_stuck, why = left.stuck[0]
         return Verdict(
             code="landing-not-moved",
             level="warn",
             subject="landing",
-            sentence=f"{counted(len(stuck), 'file')} that {'was' if len(stuck) == 1 else 'were'} read cannot "
+            sentence=f"{counted(len(left.stuck), 'file that was read', 'files that were read')} cannot "
             f"be moved, the first is {printable(first_stuck.path.name)}: {why}",
             next=f"eventstore ingest {printable(first_stuck.path)}",
         )
-    if seen.skipped:
-        first_name = seen.skipped[0]
+    if left.skipped:
+        first_name = left.skipped[0]
         return Verdict(
             code="landing-skipped",
             level="warn",
             subject="landing",
-            sentence=f"{counted(len(seen.skipped), 'name')} left alone, the first is {first_name.file}: "
+            sentence=f"{counted(len(left.skipped), 'name')} left alone, the first is {first_name.file}: "
             f"{first_name.reason}",
         )
-    many = f"{counted(len(unread), 'file')} just came" if unread else "no file waits"
+    many = f"{counted(len(left.unread), 'file')} just came" if left.unread else "no file waits"
     return Verdict(code="landing", level="ok", subject="landing", sentence=many)

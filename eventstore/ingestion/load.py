@@ -30,6 +30,7 @@ from eventstore.ingestion.staging import Settled, append
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.counted import counted
 from eventstore.kernel.incoming import Format
+from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import is_outage
@@ -279,7 +280,7 @@ class _Load:
             reading.damage = earlier.damage
             self._known.append(
                 f"{printable(reading.found.path)} holds what was read as {printable(earlier.file)}, "
-                f"{earlier.finished_at:%Y-%m-%d %H:%M}: it was not read again"
+                f"{moment(earlier.finished_at)}: it was not read again"
             )
         self._move(done)
         return [reading for reading in group if reading.version not in known]

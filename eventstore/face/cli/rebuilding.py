@@ -11,6 +11,7 @@ from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import note, print_fields, print_json
 from eventstore.face.cli.progress import event_progress
 from eventstore.face.cli.stopping import told_when_stopped
+from eventstore.kernel.moments import moment
 
 _KEPT = "stopped: what stands is kept, the old tables serve; `eventstore rebuild` goes on"
 
@@ -31,7 +32,7 @@ def rebuild(
     with told_when_stopped(_KEPT), open_store() as store, store.connection() as connection:
         before = None if anew else unfinished(connection, store.domain)
         if before is not None and not as_json:
-            since, left = f"{before.began_at:%Y-%m-%d %H:%M:%S} UTC", ", ".join(before.left)
+            since, left = moment(before.began_at), ", ".join(before.left)
             note(f"the rebuild that began at {since} goes on; left: {left}")
         done = rebuild_all(
             connection,
