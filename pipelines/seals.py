@@ -7,7 +7,7 @@ from functools import partial
 
 import dagster as dg
 
-from eventstore.engine.standing import Lag, events_after
+from eventstore.engine.standing import Lag, count_after
 from eventstore.face.guarding import unsealed_for_long
 from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
@@ -257,4 +257,4 @@ def _age(at: datetime | None) -> float:
 
 
 def _unsealed(connection: Connection) -> int:
-    return events_after(connection, sealed_until(connection))
+    return count_after(connection, sealed_until(connection))

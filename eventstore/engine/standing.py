@@ -129,7 +129,7 @@ def lag_of(connection: Connection, watermark: UUID) -> Lag:
     return Lag(events=min(row[0], COUNTED), seconds=row[1], or_more=row[0] > COUNTED)
 
 
-def events_after(connection: Connection, watermark: UUID) -> int:
+def count_after(connection: Connection, watermark: UUID) -> int:
     """How many events a follower at ``watermark`` has before it. Costs as much as there are: for what takes
     longer anyway.
     """
@@ -139,8 +139,8 @@ def events_after(connection: Connection, watermark: UUID) -> int:
 
 
 def events_left(connection: Connection, name: str) -> int:
-    """How many events the read model ``name`` has before it. See ``events_after``."""
-    return events_after(connection, watermark(connection, name))
+    """How many events the read model ``name`` has before it. See ``count_after``."""
+    return count_after(connection, watermark(connection, name))
 
 
 def rules_in_force(connection: Connection, projection: Projection[Any]) -> Folding:
