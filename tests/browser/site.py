@@ -1,6 +1,5 @@
 """A ``make up`` of its own, and a browser that looks at it and notes what goes wrong in its pages."""
 
-import json
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from urllib.parse import quote
 from playwright.sync_api import Locator, Page, sync_playwright
 
 from eventstore.server import embedded
+from tests.graphql import ask
 
 ROOT = Path(__file__).parents[2]
 LOCATION = "pipelines.definitions"
@@ -74,12 +74,7 @@ class Site:
 
     def ask(self, query: str, **variables: Any) -> Any:
         """Ask Dagster's GraphQL what the pages ask."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"{self.url}/graphql", data=body, headers={"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["data"]
+        return ask(self.url, query, **variables)
 
     def run_status(self, run: str) -> str:
         asked = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"

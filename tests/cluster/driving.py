@@ -1,11 +1,9 @@
 """A Ray cluster and a Dagster on this machine, driven from a test."""
 
-import json
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from pipelines.cluster.head import Head, HeadAwayError
 from pipelines.cluster.local import LocalCluster
+from tests.graphql import ask
 
 T = TypeVar("T")
 #: Starting a run takes seconds, on a busy machine many: what is waited for here is a state, never a time.
@@ -105,16 +104,7 @@ class Dagster:
         self.url = url
 
     def query(self, query: str, **variables: Any) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"{self.url}/graphql",
-            data=json.dumps({"query": query, "variables": variables}).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as response:
-            answer = json.load(response)
-        assert not answer.get("errors"), answer["errors"]
-        data: dict[str, Any] = answer["data"]
-        return data
+        return ask(self.url, query, **variables)
 
     def runs(self, **tags: str) -> list[dict[str, Any]]:
         """The newest first."""

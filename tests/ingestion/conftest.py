@@ -1,6 +1,7 @@
 """Lines and files of events for the ingestion tests."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,26 @@ def event() -> Callable[..., bytes]:
         return json.dumps({name: value for name, value in attributes.items() if value is not ...}).encode()
 
     return make
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "landing"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def drop(folder: Path, event: Callable[..., bytes]) -> Callable[..., Path]:
+    """Puts a file of one good line, or of other content, into the landing folder."""
+
+    def put(name: str, content: bytes | None = None, ns: int = 10**18) -> Path:
+        path = folder / name
+        path.write_bytes(event() if content is None else content)
+        os.utime(path, ns=(ns, ns))
+        return path
+
+    return put
 
 
 @pytest.fixture

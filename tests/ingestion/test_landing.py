@@ -29,26 +29,6 @@ Make = Callable[..., bytes]
 Drop = Callable[..., Path]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "landing"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def drop(folder: Path, event: Make) -> Drop:
-    """Puts a file of one good line, or of other content, into the landing folder."""
-
-    def put(name: str, content: bytes | None = None, ns: int = 10**18) -> Path:
-        path = folder / name
-        path.write_bytes(event() if content is None else content)
-        os.utime(path, ns=(ns, ns))
-        return path
-
-    return put
-
-
 def number_of(connection: Connection, table: str) -> int:
     [count] = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or [0]
     return int(count)

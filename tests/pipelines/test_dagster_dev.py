@@ -2,14 +2,12 @@
 
 import csv
 import gzip
-import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,6 +22,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 import eventstore
 from eventstore.server.urls import with_database
+from tests.graphql import ask
 
 # The tests share one Dagster, hence one log.
 pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("dagster")]
@@ -36,16 +35,7 @@ class Dagster:
     database_url: str
 
     def query(self, query: str, **variables: Any) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"{self.url}/graphql",
-            data=json.dumps({"query": query, "variables": variables}).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as response:
-            answer = json.load(response)
-        assert not answer.get("errors"), answer["errors"]
-        data: dict[str, Any] = answer["data"]
-        return data
+        return ask(self.url, query, **variables)
 
     def runs(self, **tags: str) -> list[dict[str, Any]]:
         wanted = [{"key": key, "value": value} for key, value in tags.items()]
