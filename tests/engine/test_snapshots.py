@@ -1,5 +1,6 @@
 """Daily snapshots: what they hold, when they are stale, and what they save a read."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 from eventstore.engine.projection import BUCKETS
 from eventstore.engine.snapshots import build as snapshots
 from eventstore.engine.state import UnfoldableEventError, UnknownVersionError
-from eventstore.kernel.days import CHECKPOINT_EVERY
+from eventstore.kernel.days import CHECKPOINT_EVERY, start_of_day_ms
 from eventstore.kernel.recorded import FoldEvent
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
@@ -250,6 +251,44 @@ def test_a_long_stream_is_folded_from_the_nearest_kept_state(
         assert found is not None
         assert found.paid_amount == payments
         assert rules.folds_for(question) <= CHECKPOINT_EVERY
+
+
+@pytest.mark.parametrize("was_empty", [True, False])
+def test_the_state_of_an_order_is_found_without_those_of_others_whatever_the_statistics_say(
+    connection: Database, was_empty: bool
+) -> None:
+    connection.execute("ALTER TABLE order_snapshots SET (autovacuum_enabled = off)")
+    fill = """
+        INSERT INTO order_snapshots (day, until_at, until_version, events, order_id, status, paid_amount,
+                                     refunded_amount, version, last_event_id, last_event_at, anomalies,
+                                     unknown_events, fold_version)
+        SELECT day, (day - date '1970-01-01' + 1) * 86400000::bigint - 1, 0, v, order_id, 'Paid', 0, 0, v,
+               order_id, day, '{}', '{}', 'rules'
+          FROM (SELECT date '2026-03-02' AS day, 1 AS v, md5(n::text)::uuid AS order_id
+                  FROM generate_series(1, 50000) n
+                UNION ALL SELECT date '2016-01-01' + n, n + 1, %(long)s FROM generate_series(0, 3999) n) rows
+    """
+    long, short = UUID(int=1 << 127), UUID(hashlib.md5(b"777", usedforsecurity=False).hexdigest())
+    if was_empty:
+        connection.execute("ANALYZE order_snapshots")
+    else:
+        connection.execute(fill, {"long": long})
+        connection.execute("DELETE FROM order_snapshots")
+        connection.execute("ANALYZE order_snapshots")
+    connection.execute(fill, {"long": long})
+    connection.execute("CREATE TEMPORARY TABLE asked (order_id uuid PRIMARY KEY, at bigint)")
+    for day, found in ((date(2019, 1, 1), 1), (date(2027, 1, 1), 2)):
+        at = start_of_day_ms(day)
+        connection.execute("TRUNCATE asked")
+        connection.execute("INSERT INTO asked VALUES (%s, %s), (%s, %s)", (long, at, short, at))
+        ((explained,),) = connection.execute(
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT FROM asked, "
+            "LATERAL latest_snapshot(order_id, at, 0, 5000, 'rules')"
+        ).fetchall()
+        plan = explained[0]["Plan"]
+        assert plan["Actual Rows"] == found
+        # Of an order with thousands of snapshots all may be read, where PostgreSQL takes them for few.
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200
 
 
 def test_without_built_days_a_refresh_keeps_states_of_long_streams_only(

@@ -22,16 +22,17 @@ BEGIN
 END $$;
 
 -- The snapshot or checkpoint to start a fold from: the latest that lies before a position in the order of the
--- fold and holds no version above max_version.
+-- fold and holds no version above max_version. Written as "= $1", PostgreSQL may walk through all orders by
+-- the index of days where it believes that there are few snapshots.
 CREATE OR REPLACE FUNCTION latest_snapshot(order_id uuid, before_at bigint, before_version int, max_version int,
                                 fold_version text)
     RETURNS SETOF order_snapshots LANGUAGE sql STABLE AS $$
     SELECT * FROM (
         (SELECT s.* FROM order_snapshots s
-          WHERE s.order_id = $1 AND s.day <= business_day(before_at)
+          WHERE (s.order_id, s.day) <= ($1, business_day(before_at)) AND s.order_id BETWEEN $1 AND $1
             AND (s.until_at, s.until_version) < (before_at, before_version)
             AND s.version <= max_version AND s.fold_version = $5
-          ORDER BY s.day DESC LIMIT 1)
+          ORDER BY s.order_id DESC, s.day DESC LIMIT 1)
         UNION ALL
         (SELECT c.* FROM order_checkpoints c
           WHERE c.order_id = $1 AND (c.until_at, c.until_version) < (before_at, before_version)
