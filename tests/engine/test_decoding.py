@@ -6,12 +6,15 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eventstore.engine.garbage import rarely_collected
 from eventstore.engine.reading import events_in
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.events import Event, UnknownEvent
 from eventstore.kernel.recorded import FoldEvent
+from eventstore.orders.events import EVENTS
 
 
 class Sent(Event, frozen=True, kw_only=True):
@@ -102,6 +105,42 @@ def test_a_payload_of_an_older_version_is_converted_whatever_it_looks_like() -> 
     assert said == [Sent(grams=2000), Sent(grams=2000), Sent(grams=5), Sent(grams=3000), Lost(where="at sea")]
     assert same(NEWER, rows[2:3]) == said[2:3]
     assert same(NEWER, rows[1:2]) == said[1:2]
+
+
+#: As JSON: what numbers, times, ids and texts may look like, and what only looks like one.
+VALUES = st.one_of(
+    st.integers(-(10**400), 10**400).map(str),
+    st.sampled_from(["-0", "-0.0", "0.10", "12.5", "12.345", "1E2", "1e400", "1e-400", "1.0"]),
+    st.sampled_from(["null", "true", "[]", "{}", "[[1]]", '{"amount": 1}', '"EUR"', '"eur"', r'"E\u0055R"']),
+    st.sampled_from(['"12.50"', '"1e2"', '"-3.00"', '"NaN"', '"-Infinity"', '" 12.50"', '"1_000"', '"１２"']),
+    st.sampled_from(['"2026-01-01T00:00:00Z"', '"2026-01-01"', '"2026-01-01T24:00:00"']),
+    st.uuids().map(lambda customer: f'"{customer}"'),
+    st.text(st.characters(codec="utf-8"), max_size=5).map(lambda text: msgspec.json.encode(text).decode()),
+)
+FIELDS = st.sampled_from(
+    ["amount", "currency", "customer_id", "carrier", "estimated_delivery", "reason", "type", "event_type"]
+)
+#: Nearly right, with keys that may be there twice.
+PAYLOADS = st.lists(st.tuples(FIELDS, VALUES), max_size=3).flatmap(
+    lambda more: st.permutations(
+        [("amount", '"12.50"'), ("currency", '"EUR"'), ("customer_id", f'"{UUID(int=7)}"'), *more]
+    )
+)
+SAID = st.sampled_from([None, None, "2", "1", "3", "02", "999999999", "nonsense"])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([*EVENTS.types, "Unheard"]), PAYLOADS, SAID), min_size=1, max_size=3)
+)
+def test_orders_are_told_the_same_however_many_events_are_decoded_with_one(
+    events: list[tuple[str, list[tuple[str, str]], str | None]],
+) -> None:
+    rows = [
+        row(number, event_type, "{" + ", ".join(f'"{key}": {value}' for key, value in pairs) + "}", said)
+        for number, (event_type, pairs, said) in enumerate(events)
+    ]
+    together = same(EVENTS, rows)
+    assert [said for each in rows for said in same(EVENTS, [each])] == together
 
 
 def test_a_domain_without_types_knows_none() -> None:
