@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Self
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from eventstore.engine.standing import (
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.recorded import FoldEvent
 from eventstore.log.connection import Connection, sibling
+from eventstore.log.errors import DatabaseUnavailableError
 from eventstore.log.feed import horizon, publish_horizon
 
 _CHUNK = 20_000
@@ -121,9 +123,10 @@ class _ReadAhead:
         else:
             events = self._read(self._connection, after)
         if len(events) >= _CHUNK:
-            self._source = self._source or sibling(self._connection)
-            self._after = events[-1].id
-            self._next = self._thread.submit(self._read, self._source, self._after)
+            with suppress(DatabaseUnavailableError):  # there may be no room for one more
+                self._source = self._source or sibling(self._connection)
+                self._after = events[-1].id
+                self._next = self._thread.submit(self._read, self._source, self._after)
         return events
 
     def _read(self, connection: Connection, after: UUID) -> list[FoldEvent]:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from eventstore.engine import refresh as refreshing
 from eventstore.engine.projection import Projection
@@ -25,6 +26,7 @@ from eventstore.orders.events import OrderPaid, OrderShipped
 from eventstore.orders.order import OrderState
 from tests.engine.standing import before_call, begin, differences
 from tests.log.pausing import is_blocked, set_clock, until
+from tests.log.sessions import drop_logins, make_login
 from tests.shipped import RULES, current, refresh, refresh_daily_metrics
 
 Connection = psycopg.Connection[Any]
@@ -222,6 +224,21 @@ def test_a_chunk_that_was_read_ahead_is_let_go_where_another_refresh_has_folded_
     assert folded.events + sum(meanwhile) == 14
     assert meanwhile[0] > 0
     assert folded.lag.events == 0
+    assert differences(connection) == []
+
+
+def test_where_there_is_no_room_for_a_second_connection_chunks_are_read_by_the_first(
+    connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_orders(connection, 7)
+    monkeypatch.setattr(refreshing, "_CHUNK", 3)
+    login = make_login(connection, "crowded", "eventstore_projector")
+    try:
+        connection.execute(f"ALTER ROLE {login} CONNECTION LIMIT 1")
+        with open_connection(make_conninfo(database_url, user=login, password="hush")) as only:
+            assert refresh(only).events == 7
+    finally:
+        drop_logins(connection)
     assert differences(connection) == []
 
 
