@@ -390,6 +390,15 @@ def test_what_a_role_may_not_read_cannot_be_told(shop: Shop) -> None:
     assert "grant the role" in checked[0].doubts[0]
 
 
+def test_a_sample_has_the_first_order_and_the_last_one(shop: Shop) -> None:
+    for end in ("min", "max"):
+        with psycopg.connect(shop.url, autocommit=True) as connection:
+            (order,) = connection.execute(f"SELECT {end}(order_id::text) FROM orders").fetchone() or ("",)
+            connection.execute("UPDATE orders SET status = 'Lost' WHERE order_id = %s", (order,))
+        [checked] = shop.check("orders", sample=1)
+        assert order in [str(problem.order_id) for problem in checked.problems]
+
+
 def test_a_sample_is_of_some_orders_and_finds_what_is_wrong_with_all(shop: Shop) -> None:
     with psycopg.connect(shop.url, autocommit=True) as owner:
         owner.execute("UPDATE orders SET status = 'Lost'")

@@ -51,18 +51,23 @@ def some_orders(connection: Connection, table: str, events: int) -> list[str]:
 
 
 def _picked(connection: Connection, table: str, key: str, number: int) -> set[UUID]:
-    """The orders of the rows behind some places in an index."""
+    """The orders of the rows behind some places in an index, and of the first and last row, which lie behind
+    hardly any.
+    """
     names = {"table": sql.Identifier(table), "key": sql.Identifier(key)}
     ends = [
-        row[0].int
+        row
         for direction in ("ASC", "DESC")
         for row in connection.execute(
-            sql.SQL("SELECT {key} FROM {table} ORDER BY {key} " + direction + " LIMIT 1").format(**names)
+            sql.SQL("SELECT {key}, order_id FROM {table} ORDER BY {key} " + direction + " LIMIT 1").format(
+                **names
+            )
         )
     ]
     if not ends:
         return set()
-    places = [UUID(int=random.randint(*ends)) for _ in range(number)]  # noqa: S311
+    first, last = (key.int for key, _ in ends)
+    places = [UUID(int=random.randint(first, last)) for _ in range(number)]  # noqa: S311
     rows = connection.execute(
         sql.SQL(
             "SELECT DISTINCT found.order_id FROM unnest(%s::uuid[]) AS place CROSS JOIN LATERAL "
@@ -70,4 +75,4 @@ def _picked(connection: Connection, table: str, key: str, number: int) -> set[UU
         ).format(**names),
         (places,),
     )
-    return {order_id for (order_id,) in rows}
+    return {order_id for (order_id,) in rows} | {order_id for _, order_id in ends}
