@@ -14,11 +14,12 @@ from psycopg import Error
 from eventstore.face.automation import read_automation
 from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.places import look
+from eventstore.kernel.counted import counted
 from eventstore.kernel.verdicts import Verdict
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import refusal
-from eventstore.log.schema import migrate
+from eventstore.log.schema import log_indexes, migrate
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from eventstore.server.errors import ServerError
@@ -138,6 +139,14 @@ def _schema(connection: Connection) -> Verdict:
             "doctor-schema",
             "schema",
             f"the database is at revision {revision}, this release needs {known[-1]}",
+            "eventstore init",
+        )
+    if dropped := log_indexes.lacking(connection):
+        return _bad(
+            "doctor-schema",
+            "schema",
+            f"{counted(len(dropped), 'index of the log is', 'indexes of the log are')} missing, such as "
+            f"{dropped[0]}: what comes again may be recorded again",
             "eventstore init",
         )
     return _good("doctor-schema", "schema", f"revision {revision}, as this release needs it")

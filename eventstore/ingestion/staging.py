@@ -138,7 +138,7 @@ def _row(line: int, event: StagedEvent) -> str:
 def _conflict(event: StagedEvent, outcome: str) -> str:
     identity = f"source {shown(event.source, 200)} and id {shown(event.source_id, 200)}"
     if outcome == "collision":
-        return f"{identity} have the same hash as those of another event of order {event.order_id}"
+        return f"{identity} of order {event.order_id} have the same hash as those of another event"
     return f"order {event.order_id} has another event with {identity}"
 
 

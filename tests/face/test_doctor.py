@@ -104,6 +104,16 @@ def test_a_schema_of_another_release(cli: Cli, connection: Connection, revision:
     assert remedy in line
 
 
+def test_an_index_of_the_log_that_somebody_dropped(cli: Cli, connection: Connection) -> None:
+    connection.execute("DROP INDEX order_events_03_identity")
+    subject, line = failing(cli)
+    assert subject == "schema"
+    assert "1 index of the log is missing, such as order_events_03_identity" in line
+    assert line.endswith("\teventstore init")
+    assert cli("init").code == 0
+    assert cli("doctor").code == 0
+
+
 def test_a_server_that_is_too_old(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(databases, "_OLDEST_VERSION", 99)
     subject, line = failing(cli)

@@ -35,6 +35,22 @@ def colliding(database_url: str) -> Iterator[Connection]:
         yield connection
 
 
+@pytest.fixture
+def neighbours(colliding: Connection) -> tuple[UUID, UUID]:
+    """Two orders of one bucket whose identities have the same hash."""
+    colliding.execute(
+        "CREATE OR REPLACE FUNCTION event_identity(order_id uuid, source text, source_id text) "
+        "RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN substring(uuid_send(order_id), 1, 4)"
+    )
+    rows = colliding.execute(
+        "SELECT o FROM generate_series(1, 200) AS n, "
+        "CAST('0198c2f4-0000-7000-8000-' || lpad(n::text, 12, '0') AS uuid) AS o "
+        "WHERE order_bucket(o) = order_bucket(%s) AND o <> %s LIMIT 1",
+        (ORDER, ORDER),
+    )
+    return ORDER, rows.fetchall()[0][0]
+
+
 def event(source_id: str, source: str = "/s", **more: Any) -> dict[str, Any]:
     return {"type": "OrderShipped", "data": {}, "source": source, "source_id": source_id, **more}
 
@@ -104,6 +120,34 @@ def test_of_a_call_with_such_an_identity_nothing_is_appended(colliding: Connecti
     with pytest.raises(InvalidEventError, match=r"the same hash.*Give the event another source_id"):
         append_json(colliding, ORDER, [without, event("second")], codec=EVENTS)
     assert recorded(colliding, ORDER) == ["first"]
+
+
+@pytest.mark.parametrize("dated", [{}, {"created_at": 0}])
+def test_the_hash_of_an_event_of_another_order_is_refused_too(
+    colliding: Connection, neighbours: tuple[UUID, UUID], dated: dict[str, Any]
+) -> None:
+    first, second = neighbours
+    append(colliding, first, event("1", **dated))
+    with pytest.raises(psycopg.errors.UniqueViolation, match=f"those of version 1 of order {first}"):
+        append(colliding, second, event("1", **dated))
+    with pytest.raises(psycopg.errors.UniqueViolation, match="have the same hash"):
+        colliding.execute("SELECT append_events(%s, %s, 0)", (second, Jsonb([event("2", **dated)])))
+    append(colliding, first, event("1", **dated))
+    assert [recorded(colliding, order) for order in neighbours] == [["1"], []]
+
+
+def test_a_line_with_the_hash_of_another_order_is_rejected_and_the_others_go_in(
+    colliding: Connection, neighbours: tuple[UUID, UUID]
+) -> None:
+    first, second = neighbours
+    other = UUID(int=1)
+    lines = list(enumerate([staged("1", first), staged("1", second), staged("1", other), staged("1", first)]))
+    for again in range(2):
+        (settled,) = append_staged(colliding, lines, [], lambda _: None)
+        assert settled.appended == ([] if again else [0, 2])
+        assert settled.duplicates == ([0, 2, 3] if again else [3])
+        assert [(line, reason) for line, reason, _ in settled.refused] == [(1, "identity_conflict")]
+    assert [recorded(colliding, order) for order in (first, second, other)] == [["1"], [], ["1"]]
 
 
 def test_a_line_with_the_hash_of_another_is_rejected_and_the_others_go_in(colliding: Connection) -> None:

@@ -171,11 +171,29 @@ def test_where_two_recorded_identities_have_the_same_hash_the_old_indexes_stay(
         for _ in range(2):
             log_indexes.build(url, said.append)
             assert "have the same hash: the old indexes stay" in said[-1]
+            assert log_indexes.lacking(session) == []
             assert invalid(session) == []
         for source_id in ("another", "1", "a third", "a third"):
             append(session, orders[0], source_id)
         assert sources(session, orders[0]).count("another") == 1
         assert sources(session, orders[0]).count("a third") == 1
+
+
+def test_what_was_recorded_twice_after_an_index_was_dropped_is_said_and_the_others_are_built(
+    connection: Connection, database_url: str
+) -> None:
+    order = uuid4()
+    (bucket,) = connection.execute("SELECT order_bucket(%s)", (order,)).fetchone() or (0,)
+    dropped = sorted({f"order_events_{number:02d}_identity" for number in (bucket, 0, 15)})
+    connection.execute(f"DROP INDEX {', '.join(dropped)}".encode())
+    assert log_indexes.lacking(connection) == dropped
+    append(connection, order, "1")
+    append(connection, order, "1")
+    assert sources(connection, order) == ["1", "1"]
+    said: list[str] = []
+    log_indexes.build(database_url, said.append)
+    assert said[-1].startswith(f"Events in order_events_{bucket:02d} were recorded twice")
+    assert log_indexes.lacking(connection) == [f"order_events_{bucket:02d}_identity"]
 
 
 def test_killed_in_the_middle_nothing_is_lost_and_the_next_run_goes_on(

@@ -5,7 +5,7 @@ on, bucket by bucket. What is there already is found in the catalog: killed at a
 on. Until then the old ones do the work.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -52,6 +52,7 @@ def build(url: str, say: Say) -> None:
 
 def _build(connection: Connection, say: Say) -> None:
     connection.execute("SET lock_timeout = 0")  # it waits for old transactions, in nobody's way
+    refused: list[str] = []
     for number, bucket in enumerate(_BUCKETS, 1):
         missing = [name for name in _WANTED if not _stands(connection, f"{bucket}_{name}")]
         if missing:
@@ -60,9 +61,19 @@ def _build(connection: Connection, say: Say) -> None:
             try:
                 _create(connection, bucket, name)
             except psycopg.errors.UniqueViolation:
-                # Nobody does that by chance. The old indexes go on doing the work.
-                say(f"Two identities in {bucket} have the same hash: the old indexes stay.")
-                return
+                refused.append(bucket)
+    if refused:
+        where = ", ".join(refused)
+        if _stands(connection, "order_events_source"):
+            # Nobody does that by chance. The old indexes go on doing the work.
+            say(f"Two identities in {where} have the same hash: the old indexes stay.")
+        else:
+            # Somebody dropped an index, and what came again meanwhile was recorded again.
+            say(
+                f"Events in {where} were recorded twice, and nothing keeps others from it: "
+                "`eventstore check --only identities` names them."
+            )
+        return
     say(f"Dropping {' and '.join(_REPLACED)} …")
     connection.execute(f"SET lock_timeout = '{_SHORT_WAIT}'")
     _drop_replaced(connection)
@@ -102,18 +113,27 @@ def _alone(connection: Connection) -> Iterator[bool]:
 
 
 def _is_unfinished(connection: Connection) -> bool:
-    wanted = [f"{bucket}_{name}" for bucket in _BUCKETS for name in _WANTED]
-    (unfinished,) = connection.execute(
-        "SELECT EXISTS (SELECT FROM unnest(%s::text[]) AS name WHERE to_regclass('public.' || name) IS NOT "
-        "NULL) OR (SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid IN ("
-        "SELECT to_regclass('public.' || name) FROM unnest(%s::text[]) AS name)) < %s",
-        (list(_REPLACED), wanted, len(wanted)),
-    ).fetchone() or (True,)
-    return bool(unfinished)
+    wanted = {f"{bucket}_{name}" for bucket in _BUCKETS for name in _WANTED}
+    return _standing(connection, [*wanted, *_REPLACED]) != wanted
+
+
+def lacking(connection: Connection) -> list[str]:
+    """The indexes that are not there, and whose work no old one does: somebody dropped them."""
+    old = dict(zip(_WANTED, _REPLACED, strict=True))
+    wanted = [(f"{bucket}_{name}", old[name]) for bucket in _BUCKETS for name in _WANTED]
+    there = _standing(connection, [index for pair in wanted for index in pair])
+    return [index for index, replaced in wanted if not {index, replaced} & there]
 
 
 def _stands(connection: Connection, index: str) -> bool:
-    row = connection.execute(
-        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (f"public.{index}",)
-    ).fetchone()
-    return row == (True,)
+    return bool(_standing(connection, [index]))
+
+
+def _standing(connection: Connection, indexes: Sequence[str]) -> set[str]:
+    """Those of them that are there and whole."""
+    rows = connection.execute(
+        "SELECT name FROM unnest(%s::text[]) AS name JOIN pg_index "
+        "ON indexrelid = to_regclass('public.' || name) AND indisvalid",
+        (list(indexes),),
+    )
+    return {name for (name,) in rows}

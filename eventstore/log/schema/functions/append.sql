@@ -79,20 +79,21 @@ BEGIN
     RETURN greatest(now_ms, floor_ms, pg_sequence_last_value('feed_horizon') + 1);
 END $$;
 
--- Two events of an order whose identities differ and have the same hash: one in 2^88, unless somebody made them so.
+-- Two events whose identities differ and have the same hash: one in 2^88, unless somebody made them so. They need not be
+-- of one order: an index holds all orders of a bucket.
 CREATE OR REPLACE FUNCTION refuse_collision(order_id uuid, source text, source_id text) RETURNS void
     LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    other int;
+    other record;
 BEGIN
-    SELECT e.version INTO other FROM order_events e
-     WHERE e.order_id = $1 AND e.source_id IS NOT NULL
+    SELECT e.order_id, e.version INTO other FROM order_events e
+     WHERE order_bucket(e.order_id) = order_bucket($1) AND e.source_id IS NOT NULL
        AND event_identity(e.order_id, e.source, e.source_id) = event_identity($1, $2, $3)
-       AND (e.source, e.source_id) <> ($2, $3);
+       AND (e.order_id, e.source, e.source_id) <> ($1, $2, $3);
     IF FOUND THEN
         RAISE EXCEPTION 'source % and source_id % have the same hash as those of version % of order %',
             regexp_replace(left(source, 200), '[[:cntrl:]]', '?', 'g'),
-            regexp_replace(left(source_id, 200), '[[:cntrl:]]', '?', 'g'), other, order_id
+            regexp_replace(left(source_id, 200), '[[:cntrl:]]', '?', 'g'), other.version, other.order_id
             USING ERRCODE = 'unique_violation', TABLE = 'order_events', CONSTRAINT = 'event_identity',
                   HINT = 'They are another event''s only to the index. Give the event another source_id.';
     END IF;
@@ -113,6 +114,7 @@ DECLARE
     happened_at  bigint;
     last_at      bigint;
     last_version int;
+    failed_at    int;  -- the version at which nothing could be inserted
 BEGIN
     IF stream IS NULL THEN
         RAISE EXCEPTION 'order_id is null' USING ERRCODE = 'null_value_not_allowed';
@@ -161,13 +163,16 @@ BEGIN
                     = event_identity(stream, event ->> 'source', event ->> 'source_id')
                 AND e.source = event ->> 'source' AND e.source_id = event ->> 'source_id';
             EXIT WHEN FOUND;
-            PERFORM refuse_collision(stream, event ->> 'source', event ->> 'source_id');
             last_version := coalesce((SELECT max(e.version) FROM order_events e WHERE e.order_id = stream), 0);
             IF expected_version <> last_version THEN
                 RAISE EXCEPTION 'order % is at version %, expected %', stream, last_version, expected_version
                     USING ERRCODE = 'ES001', DETAIL = last_version::text,
                           HINT = 'Read the order again, decide again, and append with the version you read.';
             END IF;
+            IF last_version = failed_at THEN  -- nobody else was faster
+                PERFORM refuse_collision(stream, event ->> 'source', event ->> 'source_id');
+            END IF;
+            failed_at := last_version;
             -- From now on one after the other, or all that wait would try at each commit.
             PERFORM pg_advisory_xact_lock(17749, uuid_hash(stream));
         END LOOP;

@@ -19,25 +19,26 @@ BEGIN
     GRANT INSERT ON pg_temp.staged_events TO PUBLIC;  -- only this session can reach it
 END $$;
 
--- The lines of staged_events whose identity has the hash of another one, of a recorded event of their order or of an
--- earlier line. They are no duplicates, and the unique index refuses them.
+-- The lines of staged_events whose identity has the hash of another one, of a recorded event or of an earlier line, in
+-- whichever order of their bucket. They are no duplicates, and the unique index refuses them.
 CREATE OR REPLACE FUNCTION staged_collisions() RETURNS SETOF bigint LANGUAGE plpgsql VOLATILE
     SET search_path = public, pg_temp AS $$
 BEGIN
     RETURN QUERY
         SELECT line
-          FROM (SELECT s.line, s.source, s.source_id,
+          FROM (SELECT s.line, s.order_id, s.source, s.source_id,
+                       coalesce(recorded.order_id, first_value(s.order_id) OVER same) AS holder_order,
                        coalesce(recorded.source, first_value(s.source) OVER same) AS holder,
                        coalesce(recorded.source_id, first_value(s.source_id) OVER same) AS holder_id
-                  FROM pg_temp.staged_events s LEFT JOIN LATERAL (
-                       SELECT e.source, e.source_id FROM order_events e
-                        WHERE e.order_id = s.order_id AND e.source_id IS NOT NULL
-                          AND event_identity(e.order_id, e.source, e.source_id)
-                              = event_identity(s.order_id, s.source, s.source_id)
-                        LIMIT 1) recorded ON true
-                WINDOW same AS (PARTITION BY s.order_id, event_identity(s.order_id, s.source, s.source_id)
+                  FROM pg_temp.staged_events s LEFT JOIN order_events recorded
+                    ON recorded.source_id IS NOT NULL
+                       AND order_bucket(recorded.order_id) = order_bucket(s.order_id)
+                       AND event_identity(recorded.order_id, recorded.source, recorded.source_id)
+                           = event_identity(s.order_id, s.source, s.source_id)
+                WINDOW same AS (PARTITION BY order_bucket(s.order_id),
+                                             event_identity(s.order_id, s.source, s.source_id)
                                 ORDER BY s.line)) held
-         WHERE (source, source_id) <> (holder, holder_id);
+         WHERE (order_id, source, source_id) <> (holder_order, holder, holder_id);
 END $$;
 
 -- Appends what was copied into staged_events, set-based, in the order of its lines. Returns the lines that

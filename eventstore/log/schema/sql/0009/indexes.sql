@@ -6,6 +6,3 @@ CREATE INDEX orders_customer ON orders (customer_id, currency, placed_at);
 -- among those of other days, hence several intervals for each range of pages.
 CREATE INDEX order_events_created_at ON order_events USING brin (created_at int8_minmax_multi_ops)
     WITH (pages_per_range = 16, autosummarize = on);
-
--- What waits in the rejects, without those that were resolved.
-CREATE INDEX rejects_waiting ON rejects (reason, id) WHERE resolved_at IS NULL;

@@ -11,5 +11,6 @@ COMMENT ON COLUMN rejects.resolved_at IS
 COMMENT ON COLUMN rejects.discarded_at IS 'when somebody decided that it is not to be appended';
 COMMENT ON COLUMN rejects.discarded_by IS 'who did';
 COMMENT ON COLUMN rejects.discard_reason IS 'why, in their words';
--- Most are settled: what waits is found without reading them all.
+-- Most are settled: what waits is walked by id, counted by reason and found by it without reading them all.
 CREATE INDEX rejects_that_wait ON rejects (id) WHERE resolved_at IS NULL;
+CREATE INDEX rejects_waiting ON rejects (reason, id) WHERE resolved_at IS NULL;
