@@ -1,4 +1,4 @@
-"""What ingestion judges: rejects that nobody has settled, and files that were left in the landing folder."""
+"""What ingestion judges: rejects that nobody has settled, damaged files, and files that were left behind."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eventstore.ingestion.files import InputFileError, printable
 from eventstore.ingestion.left import left_in
-from eventstore.ingestion.rejects import count_by_reason
+from eventstore.ingestion.rejects import count_by_reason, damaged_files
 from eventstore.kernel.counted import counted, lasting
 from eventstore.kernel.incoming import Format
 from eventstore.kernel.verdicts import Verdict
@@ -32,6 +32,24 @@ def judge_rejects(connection: Connection) -> Verdict:
         sentence=f"{counted(number, 'line waits', 'lines wait')} to be settled: {', '.join(first + more)}",
         next="eventstore rejects",
     )
+
+
+def judge_damaged(connection: Connection) -> list[Verdict]:
+    """Whether something is missing of a file because it was damaged, wherever it came from."""
+    damaged = damaged_files(connection)
+    if not damaged:
+        return []
+    file, reason, detail = damaged[0]
+    return [
+        Verdict(
+            code="files-damaged",
+            level="warn",
+            subject="files",
+            sentence=f"{counted(len(damaged), 'file is', 'files are')} damaged and read as far as it goes, "
+            f"the first is {printable(file)}: {reason}: {detail}",
+            next="have it delivered again, whole, under the same name",
+        )
+    ]
 
 
 def judge_landing(
