@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 
 from eventstore.ingestion.files import InputFileError, printable
 from eventstore.ingestion.left import left_in
@@ -70,7 +71,7 @@ def judge_landing(
             subject="landing",
             sentence=f"{counted(len(left.failed), 'file')} failed and will be tried again, the first is "
             f"{printable(first.found.path.name)}: {printable(first.last_error or '?')}",
-            next=f"eventstore ingest {printable(first.found.path)}",
+            next=f"eventstore ingest {quote(printable(first.found.path))}",
         )
     if left.late:
         oldest = min(left.late, key=lambda file: file.found.changed_at)
@@ -81,7 +82,7 @@ def judge_landing(
             subject="landing",
             sentence=f"{counted(len(left.late), 'file')} nobody has read, the oldest for {waits}: "
             f"{printable(oldest.found.path.name)}",
-            next=f"make up, or eventstore ingest {printable(folder)}",
+            next=f"make up, or eventstore ingest {quote(printable(folder))}",
         )
     if left.stuck:
         first_stuck, why = left.stuck[0]
@@ -91,7 +92,7 @@ def judge_landing(
             subject="landing",
             sentence=f"{counted(len(left.stuck), 'file that was read', 'files that were read')} cannot "
             f"be moved, the first is {printable(first_stuck.path.name)}: {why}",
-            next=f"eventstore ingest {printable(first_stuck.path)}",
+            next=f"eventstore ingest {quote(printable(first_stuck.path))}",
         )
     if left.skipped:
         first_name = left.skipped[0]
