@@ -12,7 +12,7 @@ from eventstore.engine.judging import judge_store
 from eventstore.engine.status import Status, status
 from eventstore.face.automation import judge_automation, read_automation
 from eventstore.face.guarding import judge_backup, judge_findings, judge_proofs, judge_seals
-from eventstore.ingestion.judging import judge_landing, judge_rejects
+from eventstore.ingestion.judging import judge_damaged, judge_landing, judge_rejects
 from eventstore.kernel.verdicts import Verdict
 from eventstore.log.connection import Connection
 from eventstore.log.settings import policy
@@ -41,6 +41,7 @@ def judge(connection: Connection, domain: Domain[Any], url: str, landing: Path |
         [
             *judge_store(connection, domain, now, automation.ages if automation and automation.runs else {}),
             judge_rejects(connection),
+            *judge_damaged(connection),
             judge_landing(connection, landing, domain.formats, moves=move_files()),
             *(judge_automation(automation) if automation else []),
             *judge_findings(now.proofs),

@@ -10,6 +10,7 @@ EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "http": "http", "https": "http
 
 _ADDRESS = re.compile(rf"({'|'.join(EXTRAS)})://", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@'\"]*@")
+_HOST = re.compile(r"(\[[^\]]*\]?|[^:]*)(:\d*)?")
 _QUERY = re.compile(r"(?<=\S)[?#][^\s'\")>]*")
 #: Parameters of presigned URLs of S3, CloudFront, Google and Azure, which are new each time.
 _SIGNS = re.compile(
@@ -35,15 +36,28 @@ def is_http(address: str) -> bool:
 
 def has_secrets(address: str) -> bool:
     """Whether it holds what is not shown: a user, a query such as a signature, a fragment."""
-    return any(each in address for each in "?#") or "@" in address.partition("://")[2].partition("/")[0]
+    return (
+        any(each in address for each in "?#")
+        or "@" in address.partition("://")[2].partition("/")[0]
+        or _is_unclear(address)
+    )
 
 
 def shown(address: str) -> str:
     """Without user, password, query and fragment, on one line."""
     scheme, _, rest = address.partition("://")
+    if _is_unclear(address):
+        return printable(f"{scheme.lower()}://…")
     place = re.split(r"[?#]", rest, maxsplit=1)[0]
     host, slash, path = place.partition("/")
     return printable(f"{scheme.lower()}://{host.rpartition('@')[2]}{slash}{path}")
+
+
+def _is_unclear(address: str) -> bool:
+    """Whether a password with / or ? or # in it seems to stand there: nobody can tell where it ends."""
+    rest = address.partition("://")[2]
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    return "@" in rest and not _HOST.fullmatch(host)
 
 
 def without_secrets(text: str) -> str:

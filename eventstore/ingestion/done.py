@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eventstore.ingestion.files import printable
-from eventstore.ingestion.moving import DONE
+from eventstore.ingestion.moving import DONE, is_reserved
 from eventstore.log.connection import Connection
 
 _AT_ONCE = 1_000
@@ -72,4 +72,5 @@ def _moved(landing: Path) -> Iterator[_Moved]:
                     for file in files:
                         if file.is_file(follow_symlinks=False) and not file.name.startswith("."):
                             is_now = file.stat(follow_symlinks=False)
-                            yield _Moved(file.path, is_now.st_size, is_now.st_mtime_ns)
+                            if not is_reserved(is_now):
+                                yield _Moved(file.path, is_now.st_size, is_now.st_mtime_ns)

@@ -1,13 +1,14 @@
-"""What ingestion judges: rejects that nobody has settled, and files that were left in the landing folder."""
+"""What ingestion judges: rejects that nobody has settled, damaged files, and files that were left behind."""
 
 import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 
 from eventstore.ingestion.files import InputFileError, printable
 from eventstore.ingestion.left import left_in
-from eventstore.ingestion.rejects import count_by_reason
+from eventstore.ingestion.rejects import count_by_reason, damaged_files
 from eventstore.kernel.counted import counted, lasting
 from eventstore.kernel.incoming import Format
 from eventstore.kernel.verdicts import Verdict
@@ -34,6 +35,24 @@ def judge_rejects(connection: Connection) -> Verdict:
     )
 
 
+def judge_damaged(connection: Connection) -> list[Verdict]:
+    """Whether something is missing of a file because it was damaged, wherever it came from."""
+    damaged = damaged_files(connection)
+    if not damaged:
+        return []
+    file, reason, detail = damaged[0]
+    return [
+        Verdict(
+            code="files-damaged",
+            level="warn",
+            subject="files",
+            sentence=f"{counted(len(damaged), 'file is', 'files are')} damaged and read as far as it goes, "
+            f"the first is {printable(file)}: {reason}: {detail}",
+            next="have it delivered again, whole, under the same name",
+        )
+    ]
+
+
 def judge_landing(
     connection: Connection, folder: Path | str, formats: Sequence[Format], *, moves: bool = True
 ) -> Verdict:
@@ -52,7 +71,7 @@ def judge_landing(
             subject="landing",
             sentence=f"{counted(len(left.failed), 'file')} failed and will be tried again, the first is "
             f"{printable(first.found.path.name)}: {printable(first.last_error or '?')}",
-            next=f"eventstore ingest {printable(first.found.path)}",
+            next=f"eventstore ingest {quote(printable(first.found.path))}",
         )
     if left.late:
         oldest = min(left.late, key=lambda file: file.found.changed_at)
@@ -63,7 +82,7 @@ def judge_landing(
             subject="landing",
             sentence=f"{counted(len(left.late), 'file')} nobody has read, the oldest for {waits}: "
             f"{printable(oldest.found.path.name)}",
-            next=f"make up, or eventstore ingest {printable(folder)}",
+            next=f"make up, or eventstore ingest {quote(printable(folder))}",
         )
     if left.stuck:
         first_stuck, why = left.stuck[0]
@@ -73,7 +92,7 @@ def judge_landing(
             subject="landing",
             sentence=f"{counted(len(left.stuck), 'file that was read', 'files that were read')} cannot "
             f"be moved, the first is {printable(first_stuck.path.name)}: {why}",
-            next=f"eventstore ingest {printable(first_stuck.path)}",
+            next=f"eventstore ingest {quote(printable(first_stuck.path))}",
         )
     if left.skipped:
         first_name = left.skipped[0]

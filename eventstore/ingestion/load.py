@@ -110,6 +110,8 @@ def ingest(
     at a URL is not downloaded again when it was read before and has not changed.
     """
     started = time.monotonic()
+    if isinstance(landing, Path):
+        moving.put_back(landing)
     seen = expand(paths, formats)
     with (
         _connection(connection_or_url) as connection,

@@ -113,7 +113,7 @@ def _give_place(taken: Path, file: ReadFile, place: Path) -> Path:
     for name in names(file.path.name, file.sha256.hex()[:8], room):
         to, reason = place / name, place / (name + REASON)
         is_new = _reserve(to)
-        if not (is_new or _is_reserved(to)):
+        if not (is_new or is_reserved(to.lstat())):
             if _has_content(to, file):
                 taken.unlink()
                 return to
@@ -144,9 +144,8 @@ def _reserve(path: Path) -> bool:
     return True
 
 
-def _is_reserved(path: Path) -> bool:
-    """Whether a move that was broken off made it."""
-    is_now = path.lstat()
+def is_reserved(is_now: os.stat_result) -> bool:
+    """Whether it is a name only, for the file that a move brings, or would have brought."""
     return stat.S_ISREG(is_now.st_mode) and is_now.st_size == 0 and stat.S_IMODE(is_now.st_mode) == 0
 
 

@@ -217,7 +217,9 @@ def _check_landing(said: str, file: Path) -> None:
         raise ServerError(
             f"{file}: landing must be a folder, or a URL that begins with one of {_LANDING_URLS}"
         )
-    if "?" in rest or "#" in rest or "@" in rest.partition("/")[0]:
+    host = rest.partition("/")[0]
+    is_unclear = "@" in rest and not re.fullmatch(r"[^:]*(:\d*)?", host)  # a password with / in it
+    if "?" in rest or "#" in rest or "@" in host or is_unclear:
         raise ServerError(
             f"{file}: landing holds what may be a secret (before @, or from ? or # on), which does not "
             "belong there: credentials are given as the tools of that store read them, such as "

@@ -45,11 +45,12 @@ def waits_for_a_lock(connection: Connection) -> bool:
 
 
 def stopped(
-    database_url: str, connection: Connection, table: str, *arguments: object
+    database_url: str, connection: Connection, table: str, *arguments: object, mode: str = "SHARE"
 ) -> subprocess.CompletedProcess[str]:
     """Run a command until it waits for a table that another session has locked, and press Ctrl-C there."""
     with psycopg.connect(database_url) as other:
-        other.execute(psycopg.sql.SQL("LOCK TABLE {} IN SHARE MODE").format(psycopg.sql.Identifier(table)))
+        name = psycopg.sql.Identifier(table)
+        other.execute(psycopg.sql.SQL("LOCK TABLE {} IN {} MODE").format(name, psycopg.sql.SQL(mode)))
         process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -102,6 +103,31 @@ def test_an_ingestion_goes_on_when_it_is_run_again(
     done = cli("ingest", file, "--json").json
     assert done["appended"] + done["duplicates"] == 100
     assert connection.execute("SELECT count(*) FROM order_events").fetchone() == (100,)
+
+
+@pytest.mark.parametrize(
+    ("table", "mode", "arguments"),
+    [
+        ("order_events", "ACCESS EXCLUSIVE", ("check", "--all")),
+        ("order_snapshots", "SHARE", ("snapshots", "build", "2020-01-01", "2030-01-01")),
+    ],
+)
+def test_what_goes_in_one_step_says_that_it_begins_anew(
+    cli: Cli,
+    database_url: str,
+    connection: Connection,
+    file: Path,
+    table: str,
+    mode: str,
+    arguments: tuple[str, ...],
+) -> None:
+    cli("ingest", file)
+    cli("refresh")
+    ran = stopped(database_url, connection, table, *arguments, mode=mode)
+    assert (ran.returncode, ran.stdout) == (130, "")
+    assert ran.stderr.startswith("stopped: ")
+    assert ran.stderr.endswith("; run it again: it begins anew\n")
+    assert cli(*arguments).code == 0
 
 
 def test_a_fold_under_way_is_left_without_a_word_of_the_driver(

@@ -1,5 +1,6 @@
 """The runbook: an entry for all that can be told, and what an entry prints heals what it is about."""
 
+import gzip
 import json
 import os
 import re
@@ -242,6 +243,16 @@ def dropped(here: Here, name: str) -> Path:
     file.write_text("")
     os.utime(file, (1, 1))
     return file
+
+
+@case("files-damaged")
+def _(here: Here) -> Iterator[Words]:
+    whole = dropped(here, "some.ndjson").read_bytes()
+    file = here.landing / "cut-off.ndjson.gz"
+    file.write_bytes(gzip.compress(whole)[:-4])
+    here.cli("ingest", here.landing)
+    here.mend = lambda: file.write_bytes(gzip.compress(whole))
+    yield {"FILE": file}
 
 
 @case("landing")

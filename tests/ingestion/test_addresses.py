@@ -25,6 +25,22 @@ def test_nothing_that_may_be_a_secret_is_shown(address: str) -> None:
     assert shown(address).endswith("a.ndjson")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://me:hush/hush@bucket/a.ndjson",
+        "http://me:hush/hush@host/a.ndjson",
+        "https://me:hush?hush@host/a.ndjson?sig=hush@hush",
+        "https://me:hush#hush@host/a.ndjson",
+    ],
+)
+def test_of_a_password_of_which_nobody_knows_where_it_ends_nothing_is_shown(address: str) -> None:
+    assert has_secrets(address)
+    with pytest.raises(InputFileError) as raised:
+        checked(address)
+    assert "hush" not in shown(address) + str(raised.value)
+
+
 def test_what_is_no_secret_is_shown_whole() -> None:
     for address in ("https://host:8443/in/ä%20b@c.ndjson.gz", "s3://bucket/in/a b@c.ndjson"):
         assert not has_secrets(address)

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import gzip
 import os
+import shlex
 import shutil
 import signal
 import tempfile
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 
 from eventstore.ingestion import contents, landing, leaving, moving
+from eventstore.ingestion.done import files_unknown
 from eventstore.ingestion.files import look
 from eventstore.ingestion.judging import judge_landing
 from tests.shipped import FORMATS, files_waiting, ingest, ingest_landing
@@ -266,6 +268,16 @@ def test_what_cannot_be_moved_stays_is_said_and_is_tried_again_after_a_pause(
     assert judge_landing(connection, folder, FORMATS).level == "ok"
 
 
+def test_the_command_that_a_verdict_names_can_be_run_as_it_stands(
+    connection: Connection, folder: Path, drop: Drop
+) -> None:
+    (folder / "done").write_text("a file")
+    file = drop("it's two words.ndjson")
+    ingest_landing(connection, folder)
+    command = judge_landing(connection, folder, FORMATS).next
+    assert shlex.split(command or "") == ["eventstore", "ingest", str(file)]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_read_only_keeps_its_files_and_they_are_read(
     connection: Connection, folder: Path, drop: Drop
@@ -388,6 +400,18 @@ def test_a_crash_between_commit_and_move_is_healed_by_the_next_tick(
     assert "could not be read whole" in (folder / "failed" / "b.ndjson.gz.reason.txt").read_text()
     assert number_of(connection, "order_events") == appended
     assert not moving.is_broken_off(folder)
+
+
+def test_ingest_by_hand_also_ends_what_was_broken_off_and_what_is_only_a_name_is_no_file(
+    connection: Connection, folder: Path, database_url: str, done: Path, drop: Drop
+) -> None:
+    drop("a.ndjson")
+    assert killed_at("moving._bring", database_url, folder) == -signal.SIGKILL
+    assert (names(folder / ".moving"), names(done)) == (["a.ndjson"], ["a.ndjson"])
+    assert list(files_unknown(connection, folder)) == []
+    ingest(connection, [folder], landing=folder)
+    assert (names(folder), names(done)) == (["done"], ["a.ndjson"])
+    assert list(files_unknown(connection, folder)) == [(1, [])]
 
 
 def test_a_move_that_is_under_way_is_not_taken_for_one_that_was_broken_off(folder: Path, drop: Drop) -> None:

@@ -103,6 +103,25 @@ def test_another_key_that_holds_a_secret_is_refused_and_not_shown(tmp_path: Path
         assert "hush" not in str(refused.value), line
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["s3://me:hush@bucket/in", "s3://bucket/in?hush", "https://host/in#hush", "s3://me:hush/hush@bucket/in"],
+)
+def test_a_landing_url_with_what_may_be_a_secret_is_refused_and_not_shown(
+    tmp_path: Path, say: Path, url: str
+) -> None:
+    say.write_text(f'landing = "{url}"')
+    with pytest.raises(ServerError, match="may be a secret") as refused:
+        read_machine(tmp_path)
+    assert "hush" not in str(refused.value)
+
+
+def test_a_landing_url_with_a_port_or_an_at_in_its_path_is_taken(tmp_path: Path, say: Path) -> None:
+    for url in ("https://host:8443/in@shop", "https://[::1]:8443/in", "s3://bucket/in@shop"):
+        say.write_text(f'landing = "{url}"')
+        assert read_machine(tmp_path).landing == url
+
+
 def test_the_mark_that_some_editors_put_in_front_is_no_mistake(tmp_path: Path, say: Path) -> None:
     say.write_text("port = 3001\n", encoding="utf-8-sig")
     assert read_machine(tmp_path).port == 3001
