@@ -93,13 +93,11 @@ def _job_of(schedule: Any) -> str:
     return str(getattr(schedule, "job_name", None) or schedule.job.name)
 
 
-def lags(
-    connection: Connection, instance: dg.DagsterInstance, names: list[str], now: datetime
-) -> list[dg.AssetCheckResult]:
+def lags(connection: Connection, state: Automation, names: list[str]) -> list[dg.AssetCheckResult]:
     """The check `lag` of these read models: whether events wait for too long, or the last run is too long
     ago.
     """
-    limits, state = policy(connection), automation(instance, now)
+    limits = policy(connection)
     open_appends = [
         f"pid {pid} ({role}, {name}) since {moment(since)}"
         for pid, role, name, since in connection.execute(
@@ -182,9 +180,10 @@ def write_if_news(instance: dg.DagsterInstance, found: dg.AssetCheckResult, now:
 
 def look(connection: Connection, instance: dg.DagsterInstance, now: datetime) -> list[dg.AssetCheckResult]:
     """All that the watch judges, as it is now; writes nothing."""
+    state = automation(instance, now)
     return [
-        *lags(connection, instance, list(WATCHED), now),
-        automation_result(automation(instance, now)),
+        *lags(connection, state, list(WATCHED)),
+        automation_result(state),
         proof_result(connection, now),
         *([judge_files(connection)] if server_settings.ray_address() else []),
     ]
@@ -218,7 +217,7 @@ def _lag_check(name: str) -> dg.AssetChecksDefinition:
         minute without a run.
         """
         with store.connect() as connection:
-            return lags(connection, context.instance, [name], datetime.now(UTC))[0]
+            return lags(connection, automation(context.instance, datetime.now(UTC)), [name])[0]
 
     return lag
 

@@ -17,7 +17,7 @@ from eventstore.engine.refresh import refresh
 from eventstore.engine.replay import replay_bucket
 from eventstore.log.append import append_json
 from eventstore.orders.domain import DOMAIN, HISTORY, ORDERS
-from eventstore.orders.order import RULES_1, OrderState, status_of
+from eventstore.orders.order import ORDER_RULES, OrderState, status_of
 from tests.engine.standing import before_call
 from tests.killing import kill_when_it_waits_for_a_lock
 
@@ -28,7 +28,8 @@ def returned_status(state: OrderState) -> str:
     return "Returned" if "cancelled_after_shipped" in state.anomalies else status_of(state)
 
 
-FOLDINGS = (RULES_1, replace(RULES_1, version="2", status=returned_status))
+NOW, RETURNS = ORDERS.fold_version, "returns"
+FOLDINGS = (*ORDER_RULES, replace(ORDER_RULES[-1], version=RETURNS, status=returned_status))
 STATES, PAST = replace(ORDERS, foldings=FOLDINGS), replace(HISTORY, foldings=FOLDINGS)
 BOTH = (STATES, PAST)
 LATER = replace(DOMAIN, states=STATES, history=PAST)
@@ -73,7 +74,7 @@ def seen(connection: Connection) -> tuple[str, str]:
 
 
 def test_those_that_share_their_rules_change_together_and_no_others() -> None:
-    other = replace(ORDERS, name="parcels", foldings=(RULES_1,))
+    other = replace(ORDERS, name="parcels", foldings=ORDER_RULES[-1:])
     domain = replace(LATER, others=(other,))
     assert [each.name for each in same_rules(domain, PAST)] == ["orders", "order_history"]
     assert same_rules(domain, other) == (other,)
@@ -136,8 +137,8 @@ def test_a_promotion_that_was_killed_between_two_tables_is_said_and_gone_on_with
     kill_when_it_waits_for_a_lock(PROMOTION, database_url, connection, "order_history")
     assert seen(connection) == ("Returned", "Cancelled")
     [said] = interpretations(connection, LATER)
-    assert said.rules["orders"] == "2"
-    assert said.rules["order_history"] == "1"
+    assert said.rules["orders"] == RETURNS
+    assert said.rules["order_history"] == NOW
     assert ready_to_promote(connection, BOTH)
     promoted = promote_change(connection, BOTH)
     assert promoted is not None
@@ -154,12 +155,12 @@ def test_two_interpretations_are_live_until_what_is_made_from_the_tables_follows
     promote_change(connection, BOTH)
     [said] = interpretations(connection, LATER)
     assert said.rules == {
-        "orders": "2",
-        "order_history": "2",
-        "order_snapshots": "1",
-        **dict.fromkeys((derived.name for derived in LATER.derived), "1"),
+        "orders": RETURNS,
+        "order_history": RETURNS,
+        "order_snapshots": NOW,
+        **dict.fromkeys((derived.name for derived in LATER.derived), NOW),
     }
-    assert "orders and order_history by rules 2; order_snapshots" in said.in_words
+    assert f"orders and order_history by rules {RETURNS}; order_snapshots" in said.in_words
     refresh_made_from(connection, LATER, BOTH)
     assert interpretations(connection, LATER) == []
 

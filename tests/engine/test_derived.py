@@ -28,7 +28,7 @@ from tests.killing import kill_when_it_waits_for_a_lock
 Database = psycopg.Connection[Any]
 
 SCHEMA = """
-CREATE TABLE parcels (
+CREATE TABLE tried_parcels (
     order_id       uuid PRIMARY KEY,
     carrier        text,
     grams          int,
@@ -36,14 +36,14 @@ CREATE TABLE parcels (
     last_event_at  timestamptz NOT NULL,
     fold_version   text
 );
-CREATE TABLE carriers (carrier text PRIMARY KEY, parcels bigint NOT NULL, grams bigint NOT NULL);
-CREATE TABLE heaviest (carrier text PRIMARY KEY, grams int NOT NULL);
-CREATE INDEX parcels_of_a_carrier ON parcels (carrier, grams);
+CREATE TABLE tried_carriers (carrier text PRIMARY KEY, parcels bigint NOT NULL, grams bigint NOT NULL);
+CREATE TABLE tried_heaviest (carrier text PRIMARY KEY, grams int NOT NULL);
+CREATE INDEX tried_parcels_of_a_carrier ON tried_parcels (carrier, grams);
 """
 ADDS = "SELECT carrier, 1 AS parcels, coalesce(grams, 0) AS grams FROM changed"
 TOUCHES = "SELECT carrier FROM changed WHERE grams IS NOT NULL"
 HEAVIEST = """
-    SELECT carrier, max(grams) AS grams FROM changed_groups JOIN parcels USING (carrier)
+    SELECT carrier, max(grams) AS grams FROM changed_groups JOIN tried_parcels USING (carrier)
      WHERE grams IS NOT NULL GROUP BY carrier
 """
 
@@ -70,7 +70,7 @@ class ParcelRules:
 
 
 PARCELS: Projection[Any] = Projection(
-    name="parcels",
+    name="tried_parcels",
     description="What was sent.",
     initial=lambda order_id: Parcel(order_id=order_id),
     foldings=(ParcelRules(),),
@@ -78,14 +78,14 @@ PARCELS: Projection[Any] = Projection(
     layout=ROW_PER_ORDER,
 )
 CARRIERS = Derived(
-    name="carriers", description="What each carrier carries.", source=PARCELS, key=("carrier",)
+    name="tried_carriers", description="What each carrier carries.", source=PARCELS, key=("carrier",)
 )
 
 
 @pytest.fixture
 def heaviest(tmp_path: Path) -> Derived:
     (tmp_path / "heaviest.sql").write_text(HEAVIEST)
-    return replace(CARRIERS, name="heaviest", statement=tmp_path / "heaviest.sql")
+    return replace(CARRIERS, name="tried_heaviest", statement=tmp_path / "heaviest.sql")
 
 
 def migrate(url: str) -> None:
@@ -93,9 +93,9 @@ def migrate(url: str) -> None:
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql(SCHEMA)
-        create_candidate(connection, "parcels")
-        create_derived(connection, "carriers", source="parcels", adds=ADDS)
-        create_derived(connection, "heaviest", source="parcels", adds=TOUCHES)
+        create_candidate(connection, "tried_parcels")
+        create_derived(connection, "tried_carriers", source="tried_parcels", adds=ADDS)
+        create_derived(connection, "tried_heaviest", source="tried_parcels", adds=TOUCHES)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def shown(connection: Database, derived: Derived = CARRIERS) -> dict[str, Any]:
 
 
 def noted(connection: Database) -> list[tuple[Any, ...]]:
-    return connection.execute("SELECT carrier, parcels, grams FROM carriers_changes").fetchall()
+    return connection.execute("SELECT carrier, parcels, grams FROM tried_carriers_changes").fetchall()
 
 
 def test_a_table_of_sums_needs_nothing_but_what_a_row_adds(database: Database) -> None:
@@ -133,7 +133,7 @@ def test_a_table_of_sums_needs_nothing_but_what_a_row_adds(database: Database) -
     assert rows(database) == {"A": [2, 12]}
     send(database, "B", 6, parcel)
     assert rows(database) == {"A": [1, 7], "B": [1, 6]}
-    database.execute("DELETE FROM parcels WHERE carrier = 'A'")
+    database.execute("DELETE FROM tried_parcels WHERE carrier = 'A'")
     assert rows(database) == {"B": [1, 6]}
 
 
@@ -146,7 +146,7 @@ def test_a_statement_computes_the_groups_that_changed_old_and_new(
     assert rows(database, heaviest) == {"A": 50, "B": 1}
     send(database, "B", 40, heavy)
     assert rows(database, heaviest) == {"A": 7, "B": 40}
-    database.execute("UPDATE parcels SET grams = NULL WHERE carrier = 'A'")
+    database.execute("UPDATE tried_parcels SET grams = NULL WHERE carrier = 'A'")
     assert rows(database, heaviest) == {"B": 40}
 
 
@@ -157,7 +157,7 @@ def test_a_refresh_computes_no_other_group_than_those_that_changed(
         send(database, carrier, 1)
     rows(database, heaviest)
     database.execute("SET eventstore.refreshing = 'on'")
-    database.execute("UPDATE heaviest SET grams = 99")  # as if it were its refresh
+    database.execute("UPDATE tried_heaviest SET grams = 99")  # as if it were its refresh
     send(database, "B", 2)
     assert rows(database, heaviest) == {"A": 99, "B": 2, "C": 99}
 
@@ -165,7 +165,7 @@ def test_a_refresh_computes_no_other_group_than_those_that_changed(
 def test_its_watermark_and_rules_are_those_of_its_source(database: Database) -> None:
     send(database, "A", 5)
     rows(database)
-    of_source, of_table = standing(database, "parcels"), standing(database, "carriers")
+    of_source, of_table = standing(database, "tried_parcels"), standing(database, "tried_carriers")
     assert of_source is not None
     assert of_table is not None
     assert (of_table.watermark, of_table.fold_version) == (of_source.watermark, of_source.fold_version)
@@ -174,10 +174,10 @@ def test_its_watermark_and_rules_are_those_of_its_source(database: Database) -> 
 def test_what_adds_nothing_is_not_noted(database: Database) -> None:
     send(database, "A", 5)
     rows(database)
-    database.execute("UPDATE parcels SET version = version + 1")
-    database.execute("UPDATE parcels SET grams = 3 WHERE false")
+    database.execute("UPDATE tried_parcels SET version = version + 1")
+    database.execute("UPDATE tried_parcels SET grams = 3 WHERE false")
     assert noted(database) == []
-    database.execute("UPDATE parcels SET grams = 3")
+    database.execute("UPDATE tried_parcels SET grams = 3")
     assert noted(database) == [("A", 0, -2)]
 
 
@@ -185,9 +185,9 @@ def test_the_first_refresh_after_the_migration_takes_in_what_was_there_before(
     database: Database, heaviest: Derived
 ) -> None:
     send(database, "A", 5)
-    database.execute("ALTER TABLE parcels DISABLE TRIGGER ALL")
+    database.execute("ALTER TABLE tried_parcels DISABLE TRIGGER ALL")
     refresh(database, PARCELS)
-    database.execute("ALTER TABLE parcels ENABLE TRIGGER ALL")
+    database.execute("ALTER TABLE tried_parcels ENABLE TRIGGER ALL")
     assert rows(database) == {"A": [1, 5]}
     assert rows(database, heaviest) == {"A": 5}
 
@@ -195,15 +195,16 @@ def test_the_first_refresh_after_the_migration_takes_in_what_was_there_before(
 @pytest.mark.parametrize(
     "deed",
     [
-        "UPDATE carriers SET grams = 1",
-        "DELETE FROM carriers",
-        "TRUNCATE carriers",
-        "INSERT INTO carriers VALUES ('C', 1, 1)",
-        "DELETE FROM carriers_changes",
-        "TRUNCATE carriers_changes",
-        "UPDATE carriers_changes SET grams = 1",
-        "DELETE FROM projections WHERE name = 'carriers'",
-        "UPDATE projections SET watermark = 'ffffffff-ffff-ffff-ffff-ffffffffffff' WHERE name = 'carriers'",
+        "UPDATE tried_carriers SET grams = 1",
+        "DELETE FROM tried_carriers",
+        "TRUNCATE tried_carriers",
+        "INSERT INTO tried_carriers VALUES ('C', 1, 1)",
+        "DELETE FROM tried_carriers_changes",
+        "TRUNCATE tried_carriers_changes",
+        "UPDATE tried_carriers_changes SET grams = 1",
+        "DELETE FROM projections WHERE name = 'tried_carriers'",
+        "UPDATE projections SET watermark = 'ffffffff-ffff-ffff-ffff-ffffffffffff' "
+        "WHERE name = 'tried_carriers'",
     ],
 )
 def test_whatever_somebody_does_to_the_table_or_its_queue_the_next_refresh_puts_right(
@@ -219,16 +220,16 @@ def test_whatever_somebody_does_to_the_table_or_its_queue_the_next_refresh_puts_
 
 def test_notes_that_contradict_the_table_make_it_computed_anew(database: Database) -> None:
     """As where somebody switched the triggers off for a while."""
-    database.execute("ALTER TABLE carriers ADD CHECK (parcels >= 0)")
+    database.execute("ALTER TABLE tried_carriers ADD CHECK (parcels >= 0)")
     parcel = send(database, "A", 5)
     rows(database)
-    database.execute("ALTER TABLE parcels DISABLE TRIGGER USER")
+    database.execute("ALTER TABLE tried_parcels DISABLE TRIGGER USER")
     send(database, "A", 1)
     send(database, "B", 1, parcel)
     refresh(database, PARCELS)
-    database.execute("ALTER TABLE parcels ENABLE TRIGGER USER")
+    database.execute("ALTER TABLE tried_parcels ENABLE TRIGGER USER")
     assert rows(database) == {"A": [1, 5]}
-    database.execute("DELETE FROM parcels WHERE carrier = 'B'")
+    database.execute("DELETE FROM tried_parcels WHERE carrier = 'B'")
     assert rows(database) == {"A": [1, 1]}
 
 
@@ -239,15 +240,15 @@ def test_an_error_in_what_a_row_adds_stops_the_table_not_its_source(
     rows(database)
     database.execute(
         "UPDATE change_queues SET adds = 'SELECT carrier, 1 AS parcels, 10 / grams AS grams FROM changed' "
-        "WHERE name = 'carriers'"
+        "WHERE name = 'tried_carriers'"
     )
     send(database, "A", 0, parcel)
     refresh(database, PARCELS)
-    assert database.execute("SELECT grams FROM parcels").fetchall() == [(0,)]
+    assert database.execute("SELECT grams FROM tried_parcels").fetchall() == [(0,)]
     with pytest.raises(psycopg.errors.DivisionByZero):
         refresh_derived(database, CARRIERS)
     assert shown(database) == {"A": [1, 5]}
-    database.execute("UPDATE change_queues SET adds = %s WHERE name = 'carriers'", (ADDS,))
+    database.execute("UPDATE change_queues SET adds = %s WHERE name = 'tried_carriers'", (ADDS,))
     assert rows(database) == {"A": [1, 0]}
 
 
@@ -256,7 +257,7 @@ def test_what_a_writer_has_not_committed_is_left_for_later(database: Database, d
     rows(database)
     with open_connection(database_url) as writer:
         with writer.transaction():
-            writer.execute("INSERT INTO parcels VALUES (%s, 'B', 1, 1, now())", (uuid4(),))
+            writer.execute("INSERT INTO tried_parcels VALUES (%s, 'B', 1, 1, now())", (uuid4(),))
             assert rows(database) == {"A": [1, 5]}
         assert rows(database) == {"A": [1, 5], "B": [1, 1]}
 
@@ -269,7 +270,7 @@ def test_a_refresh_sees_source_queue_and_watermark_at_one_moment(
     rows(database, heaviest)
     send(database, "A", 7)
     refresh(database, PARCELS)
-    before = standing(database, "parcels")
+    before = standing(database, "tried_parcels")
 
     class Interrupted(psycopg.Connection[Any]):
         def execute(self, query: Any, *given: Any, **named: Any) -> Any:
@@ -281,7 +282,7 @@ def test_a_refresh_sees_source_queue_and_watermark_at_one_moment(
     with Interrupted.connect(database_url, autocommit=True) as interrupted:
         refresh_derived(interrupted, heaviest)
     assert shown(database, heaviest) == {"A": 7}
-    now = standing(database, "heaviest")
+    now = standing(database, "tried_heaviest")
     assert before is not None
     assert now is not None
     assert now.watermark == before.watermark
@@ -309,7 +310,7 @@ refresh_derived(open_connection(sys.argv[1], application_name="victim"), CARRIER
 """
 
 
-@pytest.mark.parametrize("table", ["carriers", "carriers_changes", "projections"])
+@pytest.mark.parametrize("table", ["tried_carriers", "tried_carriers_changes", "projections"])
 def test_a_refresh_that_is_killed_is_redone_not_doubled(
     database: Database, database_url: str, table: str
 ) -> None:
@@ -354,23 +355,23 @@ def test_whoever_may_write_the_source_need_not_know_of_the_queue(
 ) -> None:
     send(database, "A", 5)
     rows(database)
-    with login("SELECT, UPDATE ON parcels") as somebody:
-        somebody.execute("UPDATE parcels SET grams = 6")
+    with login("SELECT, UPDATE ON tried_parcels") as somebody:
+        somebody.execute("UPDATE tried_parcels SET grams = 6")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            somebody.execute("SELECT * FROM carriers_changes")
+            somebody.execute("SELECT * FROM tried_carriers_changes")
     assert rows(database) == {"A": [1, 6]}
 
 
 def test_nobody_else_can_forge_notes_or_change_what_is_noted(
     database: Database, login: Callable[[str], Database]
 ) -> None:
-    database.execute("CREATE SCHEMA theirs; CREATE TABLE theirs.parcels (LIKE parcels)")
+    database.execute("CREATE SCHEMA theirs; CREATE TABLE theirs.tried_parcels (LIKE tried_parcels)")
     with login("CREATE, USAGE ON SCHEMA theirs") as stranger:
         stranger.execute("CREATE TABLE theirs.mine (LIKE pg_class)")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             stranger.execute(
                 "CREATE TRIGGER forge AFTER INSERT ON theirs.mine REFERENCING NEW TABLE AS new_rows "
-                "FOR EACH STATEMENT EXECUTE FUNCTION public.note_changes('carriers')"
+                "FOR EACH STATEMENT EXECUTE FUNCTION public.note_changes('tried_carriers')"
             )
     for role in ("eventstore_projector", "eventstore_reader", "eventstore_ingester", "eventstore_writer"):
         with login(role) as member, pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -188,11 +188,11 @@ def test_a_table_whose_runs_ceased_is_late_although_nothing_happens(
 ) -> None:
     assert run_job("refresh_orders", instance=instance).success
     later = datetime.now(UTC) + timedelta(hours=2)
-    [found] = watching.lags(connection, instance, ["orders"], later)
+    [found] = watching.lags(connection, watching.automation(instance, later), ["orders"])
     assert not found.passed
     assert "the last run that succeeded was 2 h ago" in (found.description or "")
     change_setting(connection, "max_age", "3 hours")
-    [found] = watching.lags(connection, instance, ["orders"], later)
+    [found] = watching.lags(connection, watching.automation(instance, later), ["orders"])
     assert found.passed
 
 

@@ -2,7 +2,8 @@
 
 import inspect
 import re
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -16,6 +17,8 @@ _JSON = {
     "datetime": "time, ISO 8601",
     "str": "string",
     "int": "whole number",
+    "float": "number",
+    "date": "date, ISO 8601",
     "bool": "true or false",
 }
 
@@ -49,8 +52,18 @@ def _default(default: Any) -> str:
 
 
 def type_of(annotation: Any) -> str:
-    names = [getattr(each, "__name__", str(each)) for each in getattr(annotation, "__args__", (annotation,))]
-    return " or ".join(_JSON.get(name, name) for name in names if name != "NoneType")
+    """In words; what JSON has no word for is named as Python names it."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_of(args[0])
+    if origin in (Union, UnionType):
+        return " or ".join(type_of(each) for each in args if each is not NoneType)
+    if origin is Literal:
+        return " or ".join(f'"{each}"' for each in args)
+    if origin in (list, tuple, set, frozenset):
+        return f"list of {type_of(args[0])}"
+    name = str(getattr(annotation, "__name__", annotation))
+    return _JSON.get(name, name)
 
 
 def comment(cls: type[Event], name: str) -> str:

@@ -5,14 +5,14 @@ What a statement selects from tables that are there is asked of sqlglot.
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
+from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 import psycopg
 import sqlglot
+from msgspec import inspect as kinds
 from sqlglot import exp
 from sqlglot.lineage import lineage
 
@@ -30,26 +30,39 @@ LOG = "order_events"
 _ORDER = UUID(int=1)
 _HOUR = 3_600_000
 _UNKNOWN = "SomethingElse"
-#: Two values of each type that a field may have; the words are also currencies.
-_VALUES: dict[type, tuple[Any, Any]] = {
-    Decimal: (Decimal("12.00"), Decimal("17.00")),
-    UUID: (UUID(int=7), UUID(int=8)),
-    str: ("EUR", "USD"),
-    int: (3, 4),
-    bool: (False, True),
-    datetime: (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)),
+#: Values that a field of a type may have, as JSON: the first two that a field takes. The words are also
+#: currencies. Whoever constrains a field more says two in ``Meta(examples=[…])``.
+_VALUES: dict[type[kinds.Type], tuple[Any, ...]] = {
+    kinds.DecimalType: ("12.00", "17.00"),
+    kinds.UUIDType: (str(UUID(int=7)), str(UUID(int=8))),
+    kinds.StrType: ("EUR", "USD"),
+    kinds.IntType: (3, 4, 30, 40, 3000, 4000, 0, -3, -4),
+    kinds.FloatType: (3.5, 4.5, 0.25, 0.5, 3000.5, 4000.5, -3.5, -4.5),
+    kinds.BoolType: (False, True),
+    kinds.DateTimeType: ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
+    kinds.DateType: ("2026-03-01", "2026-03-02"),
+    kinds.TimeType: ("10:00:00", "11:00:00"),
+    kinds.TimeDeltaType: ("PT1H", "PT2H"),
+    kinds.AnyType: ("one", "another"),
 }
 #: The same in SQL, as JSON.
 _SQL_VALUES: dict[str, tuple[Any, Any]] = {
     "uuid": (str(UUID(int=7)), str(UUID(int=8))),
     "numeric": ("12.00", "17.00"),
     "text": ("EUR", "USD"),
+    "character varying": ("EUR", "USD"),
+    "smallint": (3, 4),
     "integer": (3, 4),
     "bigint": (3, 4),
+    "real": (3.5, 4.5),
+    "double precision": (3.5, 4.5),
     "boolean": (False, True),
     "date": ("2026-03-01", "2026-03-02"),
     "timestamp with time zone": ("2026-03-01T10:00:00Z", "2026-03-02T11:00:00Z"),
+    "time without time zone": ("10:00", "11:00"),
+    "interval": ("1 hour", "2 hours"),
     "text[]": (["one"], ["another"]),
+    "jsonb": ({"one": 1}, {"another": 2}),
 }
 _PLACEHOLDER = re.compile(r"%\(\w+\)s")
 #: Columns that tables have beside the fields of a state: what of the log they tell.
@@ -76,7 +89,7 @@ def lineages(connection: Connection, domain: Domain[Any], snapshots: str) -> Lin
     """The lineage of every table that is made from the log."""
     found: Lineage = {}
     for projection in domain.projections:
-        found[projection.name] = found[f"{projection.name}_candidate"] = _of_projection(projection)
+        found[projection.name] = found[f"{projection.name}_candidate"] = of_projection(projection)
     beside = ("day", "until_at", "until_version", "events")
     found[snapshots] = {
         **_of_states(domain.states),
@@ -87,7 +100,8 @@ def lineages(connection: Connection, domain: Domain[Any], snapshots: str) -> Lin
     return found
 
 
-def _of_projection(projection: Projection[Any]) -> dict[str, list[tuple[str, str]]]:
+def of_projection(projection: Projection[Any]) -> dict[str, list[tuple[str, str]]]:
+    """Which columns of its table are made of what."""
     beside = {
         name: [(LOG, _BESIDE_STATES[name])] for name in projection.layout.columns if name in _BESIDE_STATES
     }
@@ -130,10 +144,18 @@ def _stories(projection: Projection[Any]) -> Iterator[list[UndecodedEvent]]:
 
 
 def _event(projection: Projection[Any], name: str, version: int) -> UndecodedEvent:
-    data = {field.encode_name: _values(field)[0] for field in _fields(projection, name)}
-    return projection.events.fold_event(
+    data = {field.encode_name: values[0] for field, values in _fields(projection, name)}
+    event = projection.events.fold_event(
         name, UUID(int=version), _ORDER, version, version * _HOUR, _written(projection), _json(data)
     )
+    try:
+        assert event.event is not None
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ValueError(
+            f"no {name} could be made to see which columns follow from it ({error}): say values that its "
+            "fields may have, as in Annotated[str, msgspec.Meta(examples=['one', 'another'])]"
+        ) from None
+    return event
 
 
 def _changes(projection: Projection[Any], events: list[UndecodedEvent]) -> Iterator[_Change]:
@@ -143,8 +165,8 @@ def _changes(projection: Projection[Any], events: list[UndecodedEvent]) -> Itera
             ("id", msgspec.structs.replace(event, id=UUID(int=event.id.int + 1000))),
             ("version", msgspec.structs.replace(event, version=event.version + 1000)),
         ]
-        for field in _fields(projection, event.event_type):
-            data = msgspec.json.decode(event.data) | {field.encode_name: _values(field)[1]}
+        for field, values in _fields(projection, event.event_type):
+            data = msgspec.json.decode(event.data) | {field.encode_name: values[-1]}
             changed = msgspec.structs.replace(event, data=_json(data))
             variants.append((f"{event.event_type}.{field.encode_name}", changed))
         for of, variant in variants:
@@ -153,22 +175,38 @@ def _changes(projection: Projection[Any], events: list[UndecodedEvent]) -> Itera
     yield _Change("order_id", other)
 
 
-def _fields(projection: Projection[Any], name: str) -> list[msgspec.structs.FieldInfo]:
-    """Those of a type of which values are known."""
-    fields = msgspec.structs.fields(projection.events.types[name])
-    return [field for field in fields if _kind(field) is not None]
+def _fields(projection: Projection[Any], name: str) -> Iterator[tuple[msgspec.structs.FieldInfo, list[Any]]]:
+    """Those of which values are known, with one or two of these."""
+    for field in msgspec.structs.fields(projection.events.types[name]):
+        values = [each for each in _values(kinds.type_info(field.type)) if _takes(field, each)]
+        if values:
+            yield field, values[:2]
 
 
-def _values(field: msgspec.structs.FieldInfo) -> tuple[Any, Any]:
-    """Two values that the field may have."""
-    kind = _kind(field)
-    assert kind is not None
-    return _VALUES[kind]
+def _values(kind: kinds.Type) -> Sequence[Any]:
+    """Values that a field of this type may have, or some more."""
+    found: Sequence[Any] = _VALUES.get(type(kind), ())
+    match kind:
+        case kinds.Metadata(type=of, extra_json_schema=said):
+            found = (said or {}).get("examples") or _values(of)
+        case kinds.UnionType(types=types):
+            found = next((values for each in types if (values := _values(each))), ())
+        case kinds.LiteralType(values=values):
+            found = values
+        case kinds.EnumType(cls=cls):
+            found = [each.value for each in cls]
+        case kinds.ListType() | kinds.VarTupleType() | kinds.SetType() | kinds.FrozenSetType():
+            found = [[value] for value in _values(kind.item_type)]
+        case kinds.DictType(value_type=of):
+            found = [{"one": value} for value in _values(of)]
+    return found
 
 
-def _kind(field: msgspec.structs.FieldInfo) -> type | None:
-    kinds = getattr(field.type, "__args__", (field.type,))
-    return next((kind for kind in kinds if kind in _VALUES), None)
+def _takes(field: msgspec.structs.FieldInfo, value: Any) -> bool:
+    with suppress(msgspec.ValidationError):
+        msgspec.json.decode(msgspec.json.encode(value), type=field.type)
+        return True
+    return False
 
 
 def _written(projection: Projection[Any]) -> str:
@@ -201,8 +239,8 @@ def _by_experiment(connection: Connection, derived: Derived) -> dict[str, set[tu
     ).fetchone()
     assert noted is not None, derived.name
     adds, key, sums = noted
-    kinds = _columns(connection, source)
-    row = {name: _SQL_VALUES[kind][0] for name, kind in kinds.items()}
+    types = _columns(connection, source)
+    row = {name: _SQL_VALUES[kind][0] for name, kind in types.items() if kind in _SQL_VALUES}
     shown = [f"array_agg(DISTINCT {name}::text ORDER BY {name}::text)" for name in key]
     shown += [f"sum({name})" for name in sums]
     query = (
@@ -218,8 +256,8 @@ def _by_experiment(connection: Connection, derived: Derived) -> dict[str, set[tu
     found: dict[str, set[tuple[str, str]]] = {}
     for variant in (1, None):  # another value; and where that shows nothing, none
         follow: dict[str, set[tuple[str, str]]] = {}
-        for name, kind in kinds.items():
-            other = None if variant is None else _SQL_VALUES[kind][variant]
+        for name in row:
+            other = None if variant is None else _SQL_VALUES[types[name]][variant]
             after = added(row | {name: other})
             for column in (*key, *sums):
                 if before[column] != after[column]:
