@@ -78,5 +78,5 @@ def ingest(
         complain(f"read, but not moved: {each.file}: {each.reason}")
     for each in not_read:
         complain(f"not read: {each.file}: {each.reason}")
-    if not_read:
+    if not_read or done.not_moved:  # the events are in; a hand is needed all the same
         raise typer.Exit(1)

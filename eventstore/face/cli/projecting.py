@@ -134,8 +134,8 @@ def replay(
         if preview:
             _preview(connection, projections, one, sample, as_json)
             return
-        go_on = f"`eventstore promote{_argument(one)}` goes on"
-        with told_when_stopped(f"stopped: the replay stands, what was promoted stays; {go_on}"):
+        then = f"`eventstore promote{_argument(one)}` goes on"
+        with told_when_stopped(f"stopped: the replay stands, what was promoted stays; {then}"):
             done = _promote(connection, projections, one)
         with told_when_stopped("stopped: all is promoted; `eventstore refresh` goes on"):
             results, made = _refresh(connection, projections, one)
