@@ -132,6 +132,7 @@ def intact(store: EventStore) -> dg.AssetCheckResult:
             "problems": _problems(found.problems),
             "problem_count": found.problem_count,
             "doubts": found.doubts,
+            "declared_epochs": found.epochs,
             **_verification(walk, found.sealed),
         },
     )

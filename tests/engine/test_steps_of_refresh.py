@@ -227,6 +227,28 @@ def test_a_chunk_that_was_read_ahead_is_let_go_where_another_refresh_has_folded_
     assert differences(connection) == []
 
 
+@pytest.mark.parametrize("chunk", [3, 4])
+def test_a_read_ahead_whose_connection_is_lost_is_read_by_the_first(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """At each chunk anew: the connection that takes its place is lost, too."""
+    append_orders(connection, 7, paid(), shipped())
+    monkeypatch.setattr(refreshing, "_CHUNK", chunk)
+    lost: list[int] = []
+
+    def losing(one: Connection) -> Connection:
+        made = open_sibling(one)
+        lost.append(made.info.backend_pid)
+        assert connection.execute("SELECT pg_terminate_backend(%s, 10000)", (lost[-1],)).fetchone() == (True,)
+        return made
+
+    open_sibling = refreshing.sibling
+    monkeypatch.setattr(refreshing, "sibling", losing)
+    assert refresh(connection).events == 14
+    assert len(lost) > 1
+    assert differences(connection) == []
+
+
 def test_where_there_is_no_room_for_a_second_connection_chunks_are_read_by_the_first(
     connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
