@@ -17,7 +17,7 @@ from eventstore.engine.projection import Projection
 from eventstore.engine.quarantine import quarantined
 from eventstore.engine.refresh import Refreshed
 from eventstore.log.append import append_json
-from eventstore.log.connection import open_connection
+from eventstore.log.connection import open_connection, sibling
 from eventstore.orders.domain import (
     HISTORY,  # was HISTORY
     ORDERS,
@@ -237,12 +237,11 @@ def test_a_read_ahead_whose_connection_is_lost_is_read_by_the_first(
     lost: list[int] = []
 
     def losing(one: Connection) -> Connection:
-        made = open_sibling(one)
+        made = sibling(one)
         lost.append(made.info.backend_pid)
         assert connection.execute("SELECT pg_terminate_backend(%s, 10000)", (lost[-1],)).fetchone() == (True,)
         return made
 
-    open_sibling = refreshing.sibling
     monkeypatch.setattr(refreshing, "sibling", losing)
     assert refresh(connection).events == 14
     assert len(lost) > 1
