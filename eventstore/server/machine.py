@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 from psycopg.conninfo import conninfo_to_dict
 
+from eventstore.kernel.addresses import SCHEMES, begins_like_one, has_secrets
 from eventstore.kernel.shown import printable, shown
 from eventstore.server.errors import ServerError
 from eventstore.server.urls import checked, checked_head
@@ -142,8 +143,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         return [each.strip() for each in self.owners.split(",") if each.strip()]
 
 
-_LANDING = ("s3", "gs", "az", "https", "http")
-_LANDING_URLS = ", ".join(f"{scheme}://" for scheme in _LANDING)
+_LANDING_URLS = ", ".join(f"{scheme}://" for scheme in SCHEMES)
 #: As Dagster takes them.
 _OWNER = re.compile(r"team:[A-Za-z0-9_]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 _KINDS = {
@@ -176,6 +176,9 @@ def read_machine(home: Path) -> Machine:
         if url := getattr(machine, name):
             _refuse_password(checked(url, name=f"{file}: {name}"), file, name)
     _check_landing(machine.landing, file)
+    for name in ("checkpoints", "backups"):
+        if begins_like_one(getattr(machine, name) or ""):
+            raise ServerError(f"{file}: {name} must be a folder: this begins as a URL does")
     if machine.ray_address is not None:
         checked_head(machine.ray_address, name=f"{file}: ray_address")
     for owner in machine.each_owner():
@@ -210,16 +213,13 @@ def _in_words(error: str) -> str:
 
 
 def _check_landing(said: str, file: Path) -> None:
-    scheme, separator, rest = said.partition("://")
-    if not separator:
+    if not begins_like_one(said):
         return
-    if scheme not in _LANDING:
+    if said.partition("://")[0] not in SCHEMES:
         raise ServerError(
             f"{file}: landing must be a folder, or a URL that begins with one of {_LANDING_URLS}"
         )
-    host = rest.partition("/")[0]
-    is_unclear = "@" in rest and not re.fullmatch(r"[^:]*(:\d*)?", host)  # a password with / in it
-    if "?" in rest or "#" in rest or "@" in host or is_unclear:
+    if has_secrets(said):
         raise ServerError(
             f"{file}: landing holds what may be a secret (before @, or from ? or # on), which does not "
             "belong there: credentials are given as the tools of that store read them, such as "
