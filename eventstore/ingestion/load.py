@@ -27,6 +27,7 @@ from eventstore.ingestion.landing import files_waiting
 from eventstore.ingestion.leaving import leave, lies_in
 from eventstore.ingestion.places import can_move, expand
 from eventstore.ingestion.staging import Settled, append
+from eventstore.ingestion.turns import short_turns
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.counted import counted
 from eventstore.kernel.incoming import Format
@@ -313,7 +314,7 @@ class _Load:
             settled_only=self._claim is not None,
             pulse=self._pulse,
         )
-        with closing(chunks):
+        with short_turns(), closing(chunks):
             chunk = next(chunks, None)
             while chunk:
                 appending = self._appender.submit(self._append, chunk)
