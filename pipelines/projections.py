@@ -67,8 +67,8 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
         description=f"`{projection.name}` computed again from the first event, in {BUCKETS} parts (the "
         "buckets of the log), in a candidate table beside the live one. It is made for a change of rules, or "
         "to prove the live table right, never by the clock.\n\nReaders notice nothing until the last part is "
-        "there: then the next run of the live table compares both and takes the difference over. Launch it by "
-        "the job `replay`; on this page *Materialize* wants all partitions selected.",
+        "there: then the next run of the live table compares both and takes the difference over. Launch it "
+        "by the job `replay`; on this page *Materialize* wants all partitions selected.",
         group_name=group(projection),
         kinds={"python", "postgres"},
         owners=owners(),

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventstore.engine.projection import BUCKETS
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
+from tests.buckets import BUCKETS
 from tests.shipped import current, refresh, replay_bucket
 from tests.shipped import promote_projection as promote
 

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventstore.engine import refresh as refreshing
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.row_per_order import ROW_PER_ORDER
 from eventstore.kernel.codec import Codec
 from eventstore.log.append import append_json
 from eventstore.orders.domain import HISTORY  # was HISTORY
+from tests.buckets import BUCKETS
 from tests.shipped import promote_projection as promote
 from tests.shipped import refresh, replay_bucket
 

@@ -14,7 +14,7 @@ from eventstore.engine import candidate as catching_up
 from eventstore.engine import promote as promoting
 from eventstore.engine import refresh as refreshing
 from eventstore.engine import replay as replaying
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.quarantine import quarantined
 from eventstore.engine.refresh import Refreshed
 from eventstore.engine.replay import BucketReplayed
@@ -26,6 +26,7 @@ from eventstore.orders.domain import (
 )
 from eventstore.orders.events import OrderShipped
 from eventstore.orders.order import OrderState
+from tests.buckets import BUCKETS, part
 from tests.engine.standing import before_call, begin, differences
 from tests.shipped import RULES, preview, refresh, replay_bucket
 from tests.shipped import promote_projection as promote
@@ -118,10 +119,10 @@ def test_a_bucket_holds_all_events_up_to_its_watermark_and_none_above(
         append_json(other, order_of(connection, 3), [paid()])
         append_json(connection, order, [SHIPPED])
         replayed = replay_bucket(connection, 3)
-        assert differences(connection, "orders_candidate_03", replayed.watermark) == []
+        assert differences(connection, part("orders_candidate", 3), replayed.watermark) == []
     assert connection.execute("SELECT version FROM orders_candidate").fetchall() == [(1,)]
     replayed = replay_bucket(connection, 3)
-    assert differences(connection, "orders_candidate_03", replayed.watermark) == []
+    assert differences(connection, part("orders_candidate", 3), replayed.watermark) == []
 
 
 def test_a_replay_holds_what_was_committed_before_it_though_nobody_has_read_since(

@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import psycopg
-import pytest
 
 from tests.log.schema_objects import objects
 from tests.shipped import upgrade

@@ -25,6 +25,7 @@ from eventstore.log.holders import (
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import ORDERS
 from eventstore.server import embedded
+from tests.buckets import BUCKETS
 from tests.log.sessions import drop_logins, is_alive, make_login, until_blocked
 from tests.shipped import refresh, replay_bucket, upgrade
 
@@ -157,7 +158,7 @@ def test_a_real_replay_shows_its_bucket(connection: Connection, database_url: st
     seen: list[tuple[str, str | None]] = []
     connection.execute(APPEND, (uuid4(), PAID))
     with open_connection(database_url) as worker:
-        for bucket in range(16):
+        for bucket in range(BUCKETS):
             replay_bucket(
                 worker,
                 bucket,

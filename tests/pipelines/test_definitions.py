@@ -12,6 +12,7 @@ import yaml
 from eventstore.orders.domain import ORDERS
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
+from tests.buckets import BUCKETS
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_a_replay_is_a_backfill_of_16_buckets_of_which_a_run_takes_four(
 ) -> None:
     replay = code_location.resolve_assets_def("orders_replay")
     assert replay.partitions_def is not None
-    assert replay.partitions_def.get_partition_keys() == [f"{bucket:02d}" for bucket in range(16)]
+    assert replay.partitions_def.get_partition_keys() == [f"{bucket:02d}" for bucket in range(BUCKETS)]
     assert replay.backfill_policy == dg.BackfillPolicy.multi_run(4)
 
 

@@ -16,6 +16,7 @@ from eventstore.seals.share import Share, read_round, verify_share
 from eventstore.seals.status import seal_status
 from eventstore.seals.tree import TILE
 from eventstore.seals.verifying import ALTERED, INTACT, UNKNOWN
+from tests.buckets import part
 from tests.log.sessions import drop_logins, make_login
 from tests.seals.tampering import altering
 
@@ -81,7 +82,9 @@ def test_the_budget_is_a_setting(session: Connection, outside: Outside) -> None:
 def test_an_alteration_is_found_within_a_round_and_stays_found_until_it_is_put_right(
     session: Connection, outside: Outside
 ) -> None:
-    (victim,) = session.execute("SELECT id FROM order_events_09 ORDER BY id LIMIT 1").fetchone() or (None,)
+    (victim,) = session.execute(
+        f"SELECT id FROM {part('order_events', 3)} ORDER BY id LIMIT 1"
+    ).fetchone() or (None,)
     if victim is None:
         (victim,) = session.execute("SELECT id FROM order_events ORDER BY id LIMIT 1").fetchone() or ()
     with altering(session):

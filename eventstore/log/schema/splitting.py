@@ -62,8 +62,8 @@ def split(connection: Connection, number: int) -> None:
     if raw.execute(_HAS_HISTORY).fetchone() == (True,):
         raise ServerError(
             f"the log has {now} buckets and events, and keeps both: say {now} or nothing (--buckets, "
-            f"EVENTSTORE_BUCKETS, buckets in eventstore.toml); {number} buckets want a database that never had "
-            "events"
+            f"EVENTSTORE_BUCKETS, buckets in eventstore.toml); {number} buckets want a database that "
+            "never had events"
         )
     for table in tables:
         _split_table(raw, table, number)
