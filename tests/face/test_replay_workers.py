@@ -12,10 +12,9 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
-from psycopg import sql
 
 from eventstore.orders.domain import ORDERS
-from tests.buckets import BUCKETS
+from tests.buckets import BUCKETS, part
 from tests.killing import until
 
 Connection = psycopg.Connection[Any]
@@ -68,11 +67,7 @@ def at_work(
 ) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
     """The command and its two workers, one of which waits for a bucket that is locked: the last one."""
     with psycopg.connect(database_url) as other:
-        other.execute(
-            sql.SQL("LOCK TABLE {} IN SHARE MODE").format(
-                sql.Identifier(ORDERS.candidate_bucket(HELD, BUCKETS))
-            )
-        )
+        other.execute(f"LOCK TABLE {part(ORDERS.candidate, HELD)} IN SHARE MODE")
         process = subprocess.Popen(
             [*COMMAND, "--workers", "2"],
             stdout=subprocess.PIPE,
