@@ -394,6 +394,12 @@ def _(here: Here) -> Iterator[Words]:
         yield {"ROLE": name}
 
 
+@case("doctor-buckets")
+def _(here: Here) -> Iterator[Words]:
+    here.setenv("EVENTSTORE_BUCKETS", str(1 if BUCKETS > 1 else 2))
+    yield {"NUMBER": BUCKETS}
+
+
 @contextmanager
 def login(here: Here, name: str) -> Iterator[str]:
     """A role that may do nothing but connect."""

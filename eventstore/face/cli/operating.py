@@ -8,7 +8,7 @@ import typer
 from eventstore.face.cli.app import Json, app
 from eventstore.face.cli.output import print_fields, print_json, warn
 from eventstore.kernel.buckets import DEFAULT, MOST, POSSIBLE, is_possible
-from eventstore.log.buckets import buckets_of
+from eventstore.log.buckets import buckets_of, locks_lacking
 from eventstore.log.connection import open_connection
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
@@ -51,6 +51,7 @@ def init(
     made_landing()
     with open_connection(url) as connection:
         number = buckets_of(connection)
+        lacking = locks_lacking(connection, number)
     result = {
         "database": without_password(url),
         "revision": migrate.current(url),
@@ -59,6 +60,8 @@ def init(
         "landing": str(landing_place()),
     }
     print_json(result) if as_json else print_fields(result)
+    if lacking is not None:
+        warn("; ".join(lacking))
     if number != (said or DEFAULT):
         warn(f"Dagster takes the log to have {said or DEFAULT} buckets: {how_to_say_buckets(number)}")
 
