@@ -23,6 +23,7 @@ refresh.refresh(open_connection(sys.argv[1], application_name="victim"), ORDERS)
 REPLAY = """
 import sys
 from eventstore.log.connection import open_connection
+from tests.buckets import BUCKETS
 from tests.shipped import replay_bucket
 for bucket in range(BUCKETS):
     replay_bucket(open_connection(sys.argv[1], application_name="victim"), bucket)

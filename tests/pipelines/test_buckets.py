@@ -68,4 +68,4 @@ def test_so_does_the_job_that_launches_all(run_job: Run, other: int) -> None:
 def test_what_does_not_work_by_partitions_goes_on(run_job: Run, materialize: Run, other: int) -> None:
     assert other != partitions.BUCKETS
     assert materialize("orders").success
-    assert run_job("compare_with_replay").success
+    assert run_job("integrity_by_replay").success
