@@ -22,6 +22,7 @@ from eventstore.kernel.verdicts import entry
 from eventstore.log.settings import policy
 from eventstore.server import settings
 from pipelines.assets import order_events
+from pipelines.cannot_look import CANNOT_LOOK, why
 from pipelines.resources import EventStore
 from pipelines.runbook import asset_check
 from pipelines.watch import switched_off, write_if_news
@@ -287,7 +288,15 @@ def alerts_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         if state.instigator_name == NAME
     ]
     state = read_state(cursors[0] if cursors else None, clock())
-    state.waiting = {way.name: state.waiting.get(way.name, Waiting()) for way in channels()}
+    try:
+        ways = channels()
+    except CANNOT_LOOK as error:
+        return dg.AssetCheckResult(
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"No alert goes out: {why(error)}. Mend that; what waits goes out then.",
+        )
+    state.waiting = {way.name: state.waiting.get(way.name, Waiting()) for way in ways}
     return judge_delivery(state)
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 from eventstore.ingestion.addresses import has_secrets, is_address, shown
 from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.load import ingest, ingest_landing
+from eventstore.kernel.addresses import beginning_of, begins_like_one
 from eventstore.kernel.counted import counted
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
@@ -106,9 +107,11 @@ def order_events(
 def _without_secrets(paths: list[str]) -> list[str]:
     """A run's configuration is kept, and shown on its page."""
     for path in paths:
-        if is_address(path) and has_secrets(path):
+        mistyped = begins_like_one(path) and not is_address(path) and "@" in path
+        if mistyped or (is_address(path) and has_secrets(path)):
+            said = beginning_of(path) if mistyped else shown(path)
             raise dg.Failure(
-                f"{shown(path)}: what stands before @, or from ? or # on, may be a secret, and a run keeps "
+                f"{said}: what stands before @, or from ? or # on, may be a secret, and a run keeps "
                 "its configuration: take it to `eventstore ingest`",
                 allow_retries=False,
             )

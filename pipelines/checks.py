@@ -9,6 +9,7 @@ from eventstore.ingestion.files import NotRead, printable
 from eventstore.ingestion.left import left_in
 from eventstore.ingestion.rejects import damaged_files
 from eventstore.kernel.counted import counted
+from eventstore.kernel.verdicts import entry
 from eventstore.log.clock import clock as read_clock
 from eventstore.log.connection import Connection
 from eventstore.log.holders import blocking_holders, in_words, overdue_holders, who
@@ -17,6 +18,7 @@ from eventstore.orders.counts import count_orders
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import settings
 from pipelines.assets import order_events, order_history, orders
+from pipelines.cannot_look import CANNOT_LOOK, why
 from pipelines.metadata import ROWS, count_by, failed_files, proofs_table, with_reasons
 from pipelines.projection_checks import checks_of
 from pipelines.resources import EventStore
@@ -58,7 +60,7 @@ def rejects(store: EventStore) -> dg.AssetCheckResult:
 def files_left(store: EventStore) -> dg.AssetCheckResult:
     """Warns of files in the landing folder that were not read: those that have been waiting for longer than
     the setting `max_file_wait`, those that failed, with the time of the next try, damaged ones, names that
-    are left alone, and files that were read and cannot be moved.
+    are left alone, and files that were read and cannot be moved. Fails where the folder cannot be looked at.
     """
     with store.connect() as connection:
         return judge_files(connection)
@@ -67,10 +69,21 @@ def files_left(store: EventStore) -> dg.AssetCheckResult:
 def judge_files(connection: Connection) -> dg.AssetCheckResult:
     """The check `files_left`, also looked at without a run where runs are executed on other machines."""
     longest = policy(connection).max_file_wait.total_seconds()
-    left = left_in(connection, settings.landing_place(), DOMAIN.formats, moves=settings.move_files())
     damaged = [
         NotRead(printable(file), f"{reason}: {detail}") for file, reason, detail in damaged_files(connection)
     ]
+    try:
+        left = left_in(connection, settings.landing_place(), DOMAIN.formats, moves=settings.move_files())
+    except CANNOT_LOOK as error:
+        return dg.AssetCheckResult(
+            asset_key=order_events.key,
+            check_name="files_left",
+            passed=False,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=f"The landing folder cannot be looked at, so nothing in it is read: {why(error)}. "
+            f"What to do: {entry('doctor-landing')}",
+            metadata={"damaged_files": with_reasons(damaged)},
+        )
     return dg.AssetCheckResult(
         asset_key=order_events.key,
         check_name="files_left",

@@ -8,6 +8,7 @@ from typing import Any, Self
 from uuid import UUID
 
 import msgspec
+import psycopg
 
 from eventstore.engine.fold import refold
 from eventstore.engine.garbage import rarely_collected
@@ -32,6 +33,7 @@ from eventstore.log.errors import DatabaseUnavailableError
 from eventstore.log.feed import horizon, publish_horizon
 
 _CHUNK = 20_000
+_CANCEL_S = 5
 
 
 class Refreshed(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,23 +113,39 @@ class _ReadAhead:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: object, *_: object) -> None:
+        if failed and self._source:  # what it reads is not wanted any more
+            with suppress(psycopg.Error):
+                self._source.cancel_safe(timeout=_CANCEL_S)
         self._thread.shutdown()
-        if self._source:
-            self._source.close()
+        self._let_go()
 
     def chunk(self, after: UUID) -> list[FoldEvent]:
         """The events above an id; those read ahead only where they are what is asked for."""
-        if self._source and after == self._after:
-            events = self._next.result()
-        else:
+        events = self._ahead() if self._source and after == self._after else None
+        if events is None:
             events = self._read(self._connection, after)
         if len(events) >= _CHUNK:
-            with suppress(DatabaseUnavailableError):  # there may be no room for one more
+            with suppress(
+                DatabaseUnavailableError, psycopg.OperationalError
+            ):  # there may be no room for one more
                 self._source = self._source or sibling(self._connection)
                 self._after = events[-1].id
                 self._next = self._thread.submit(self._read, self._source, self._after)
         return events
+
+    def _ahead(self) -> list[FoldEvent] | None:
+        """What was read ahead; None where the other connection is lost: this one reads the same."""
+        try:
+            return self._next.result()
+        except psycopg.OperationalError:
+            self._let_go()
+            return None
+
+    def _let_go(self) -> None:
+        if self._source:
+            self._source.close()
+        self._source = None
 
     def _read(self, connection: Connection, after: UUID) -> list[FoldEvent]:
         """What lies below the horizon never changes, whichever connection it is read by."""

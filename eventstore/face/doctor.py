@@ -186,8 +186,8 @@ def _buckets(connection: Connection) -> Verdict:
             code="doctor-buckets",
             level="warn" if settings.given_buckets() is None else "fail",
             subject="buckets",
-            sentence=f"the log has {number}, and Dagster, where `make up` does not start it, takes it to have "
-            f"{said}",
+            sentence=f"the log has {number}, and Dagster, where `make up` does not start it, takes it to "
+            f"have {said}",
             next=settings.how_to_say_buckets(number),
         )
     if (locks := locks_lacking(connection, number)) is not None:

@@ -44,7 +44,9 @@ def judge_proofs(
     found = [_judge_ages("proofs", made, seals.begun_at, limits, now, "eventstore prove")]
     if seals.begun_at:
         of_seals = {"the seals": seals.verification.verified_at}
-        found.append(_judge_ages("seals", of_seals, seals.begun_at, limits, now, "eventstore verify --share"))
+        found.append(
+            _judge_ages("proof of seals", of_seals, seals.begun_at, limits, now, "eventstore verify --share")
+        )
     return found
 
 

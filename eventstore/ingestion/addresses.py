@@ -4,13 +4,26 @@ import re
 from urllib.parse import urlsplit
 
 from eventstore.ingestion.files import InputFileError, printable
+from eventstore.kernel.addresses import has_secrets, is_unclear, without_logins
+
+__all__ = [
+    "EXTRAS",
+    "asked_for",
+    "checked",
+    "has_secrets",
+    "is_address",
+    "is_http",
+    "quoted",
+    "scheme_of",
+    "shown",
+    "without_secrets",
+]
 
 #: The extra of this package that reads each.
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "http": "http", "https": "http"}
 
 _ADDRESS = re.compile(rf"({'|'.join(EXTRAS)})://", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@'\"]*@")
-_HOST = re.compile(r"(\[[^\]]*\]?|[^:]*)(:\d*)?")
 _QUERY = re.compile(r"(?<=\S)[?#][^\s'\")>]*")
 #: Parameters of presigned URLs of S3, CloudFront, Google and Azure, which are new each time.
 _SIGNS = re.compile(
@@ -34,35 +47,19 @@ def is_http(address: str) -> bool:
     return scheme_of(address) in {"http", "https"}
 
 
-def has_secrets(address: str) -> bool:
-    """Whether it holds what is not shown: a user, a query such as a signature, a fragment."""
-    return (
-        any(each in address for each in "?#")
-        or "@" in address.partition("://")[2].partition("/")[0]
-        or _is_unclear(address)
-    )
-
-
 def shown(address: str) -> str:
     """Without user, password, query and fragment, on one line."""
     scheme, _, rest = address.partition("://")
-    if _is_unclear(address):
+    if is_unclear(address):
         return printable(f"{scheme.lower()}://…")
     place = re.split(r"[?#]", rest, maxsplit=1)[0]
     host, slash, path = place.partition("/")
     return printable(f"{scheme.lower()}://{host.rpartition('@')[2]}{slash}{path}")
 
 
-def _is_unclear(address: str) -> bool:
-    """Whether a password with / or ? or # in it seems to stand there: nobody can tell where it ends."""
-    rest = address.partition("://")[2]
-    host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-    return "@" in rest and not _HOST.fullmatch(host)
-
-
 def without_secrets(text: str) -> str:
     """The first line of a text in which there may be URLs, such as a message of somebody else's code."""
-    return printable(_QUERY.sub("", _USERINFO.sub("", text.partition("\n")[0])))
+    return printable(without_logins(_QUERY.sub("", _USERINFO.sub("", text.partition("\n")[0]))))
 
 
 def checked(address: str) -> str:

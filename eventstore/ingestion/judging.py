@@ -62,7 +62,9 @@ def judge_landing(
     try:
         left = left_in(connection, folder, formats, moves=moves)
     except InputFileError as error:
-        return Verdict(code="landing", level="fail", subject="landing", sentence=str(error))
+        return Verdict(
+            code="landing", level="fail", subject="landing", sentence=str(error), next="eventstore doctor"
+        )
     if left.failed:
         first = left.failed[0]
         return Verdict(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from eventstore.ingestion import files
 from eventstore.ingestion.addresses import is_address, is_http
-from eventstore.ingestion.files import FileVersion, Found, Look, NotRead
+from eventstore.ingestion.files import FileVersion, Found, InputFileError, Look, NotRead
 from eventstore.ingestion.remote import RemoteFile, expand_address, look_address
+from eventstore.kernel.addresses import SCHEMES, beginning_of, begins_like_one
 from eventstore.kernel.incoming import Format
 
 
@@ -29,6 +30,11 @@ def expand(paths: Sequence[Path | str], formats: Sequence[Format]) -> Look:
     skipped: dict[NotRead, None] = {}
     for path in paths:
         at = isinstance(path, str) and is_address(path)
+        if not at and begins_like_one(str(path)) and not Path(path).exists():
+            raise InputFileError(
+                f"{beginning_of(str(path))}: no such file, and no URL that is read: those begin with "
+                f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}"
+            )
         seen = expand_address(str(path), formats) if at else files.expand([Path(path)], formats)
         for each in seen.files:
             key = each.path.key if isinstance(each.path, RemoteFile) else each.path.__fspath__()

@@ -2,11 +2,15 @@
 
 from uuid import UUID
 
+from eventstore.kernel.addresses import without_logins
 from eventstore.log.position import Position
 
 
 class EventStoreError(Exception):
-    """Any error of the store that is the caller's to handle."""
+    """Any error of the store that is the caller's to handle. Its message shows no password of an address."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_logins(message))
 
 
 class ConcurrencyError(EventStoreError):

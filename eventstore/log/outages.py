@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from eventstore.kernel.addresses import without_logins
 from eventstore.kernel.shown import printable
 from eventstore.log.errors import BusyError, DatabaseUnavailableError, EventStoreError
 from eventstore.log.waiting import who_holds
@@ -97,4 +98,4 @@ def raised_by_a_function(error: psycopg.Error) -> bool:
 def _said(error: psycopg.Error) -> str:
     diag = error.diag
     parts = [diag.message_primary, diag.message_hint] if diag.message_primary else [str(error)]
-    return printable(". ".join(" ".join(part.split()) for part in parts if part))
+    return without_logins(printable(". ".join(" ".join(part.split()) for part in parts if part)))

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Event
 from typing import NamedTuple
+
+import psycopg
 
 from eventstore.kernel.counted import counted
 from eventstore.kernel.moments import moment
@@ -14,6 +18,11 @@ from eventstore.seals.walk import Boundary, Claim, Progress, Segment, Walked, wa
 
 #: Sessions at a time: the server computes the hashes, a session a core.
 WORKERS = 4
+_CANCEL_S = 5
+
+
+class _StoppedError(Exception):
+    """Another session has ended: the answer is not wanted any more."""
 
 
 class Part(NamedTuple):
@@ -49,13 +58,32 @@ def judge(
     if standing.claims.head is None:
         return []
 
+    stopping, sessions = Event(), list[Connection]()
+
+    def go_on(events: int) -> None:
+        if stopping.is_set():
+            raise _StoppedError
+        on_progress(events)
+
     def run(mine: Sequence[Part]) -> list[Judged]:
         with sibling(connection) as own:
-            return [_judge(own, standing, part, on_progress) for part in mine]
+            sessions.append(own)
+            found = []
+            for part in mine:
+                go_on(0)
+                found.append(_judge(own, standing, part, go_on))
+            return found
 
     lanes = [parts[lane::workers] for lane in range(workers) if parts[lane::workers]]
     with ThreadPoolExecutor(max(1, len(lanes))) as pool:
-        return [one for lane in pool.map(run, lanes) for one in lane]
+        try:
+            return [one for lane in pool.map(run, lanes) for one in lane]
+        except BaseException:  # one has failed, or somebody pressed Ctrl-C: the pool waits for all of them
+            stopping.set()
+            for session in list(sessions):
+                with suppress(psycopg.Error):
+                    session.cancel_safe(timeout=_CANCEL_S)
+            raise
 
 
 def what_is_missing(connection: Connection, standing: Standing, beyond: Outsider) -> Iterator[Problem]:
@@ -107,7 +135,7 @@ def _judge(connection: Connection, standing: Standing, part: Part, on_progress: 
     if walked.broken is None and walked.bad is None:
         return Judged(part, walked.events, found.named, found.count, [])
     # The tiles do not lead to what was signed: the rows have to tell for themselves.
-    rows = walk_rows(connection, table, claim, lambda _: None)
+    rows = walk_rows(connection, table, claim, lambda _: on_progress(0))
     if rows.bad is not None:
         return Judged(part, walked.events, found.named, found.count, [_rewritten(claim, rows)])
     damaged = Problem(

@@ -118,6 +118,9 @@ def _read_private(file: Path) -> SigningKey | None:
         return None
     except OSError as error:
         raise KeyMissingError(f"cannot read the private key {file}: {error.strerror}") from None
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise KeyMissingError(f"cannot read the private key {file}: it is a folder")
     with os.fdopen(descriptor) as opened:
         if os.name == "posix" and os.fstat(descriptor).st_mode & _OTHERS:
             raise KeyMissingError(f"others may read the private key: chmod 600 {file}")

@@ -9,6 +9,7 @@ import msgspec
 
 from eventstore.log.connection import Connection
 from eventstore.seals import records
+from eventstore.seals.epochs import declared
 from eventstore.seals.errors import SealError
 from eventstore.seals.judging import WORKERS, Judged, Part, judge, what_is_missing
 from eventstore.seals.naming import name
@@ -36,6 +37,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     problem_count: int
     doubts: list[str]  #: why it cannot be told
     gaps: list[str]  #: what a restore took away that was declared
+    epochs: list[str]  #: all that were declared, by whom and when: a gap is excused by nothing else
 
 
 def verify(
@@ -84,6 +86,7 @@ def summarise(
         problem_count=len(problems) + unnamed,
         doubts=claims.doubts,
         gaps=claims.gaps,
+        epochs=declared(connection),
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 from psycopg.conninfo import conninfo_to_dict
 
+from eventstore.kernel.addresses import SCHEMES, begins_like_one, has_secrets
 from eventstore.kernel.buckets import POSSIBLE, is_possible
 from eventstore.kernel.shown import printable, shown
 from eventstore.server.errors import ServerError
@@ -151,8 +152,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         return [each.strip() for each in self.owners.split(",") if each.strip()]
 
 
-_LANDING = ("s3", "gs", "az", "https", "http")
-_LANDING_URLS = ", ".join(f"{scheme}://" for scheme in _LANDING)
+_LANDING_URLS = ", ".join(f"{scheme}://" for scheme in SCHEMES)
 #: As Dagster takes them.
 _OWNER = re.compile(r"team:[A-Za-z0-9_]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 _KINDS = {
@@ -187,6 +187,9 @@ def read_machine(home: Path) -> Machine:
     _check_landing(machine.landing, file)
     if machine.buckets is not None and not is_possible(machine.buckets):
         raise ServerError(f"{file}: buckets: {machine.buckets} cannot be: give {POSSIBLE}")
+    for name in ("checkpoints", "backups"):
+        if begins_like_one(getattr(machine, name) or ""):
+            raise ServerError(f"{file}: {name} must be a folder: this begins as a URL does")
     if machine.ray_address is not None:
         checked_head(machine.ray_address, name=f"{file}: ray_address")
     for owner in machine.each_owner():
@@ -221,16 +224,13 @@ def _in_words(error: str) -> str:
 
 
 def _check_landing(said: str, file: Path) -> None:
-    scheme, separator, rest = said.partition("://")
-    if not separator:
+    if not begins_like_one(said):
         return
-    if scheme not in _LANDING:
+    if said.partition("://")[0] not in SCHEMES:
         raise ServerError(
             f"{file}: landing must be a folder, or a URL that begins with one of {_LANDING_URLS}"
         )
-    host = rest.partition("/")[0]
-    is_unclear = "@" in rest and not re.fullmatch(r"[^:]*(:\d*)?", host)  # a password with / in it
-    if "?" in rest or "#" in rest or "@" in host or is_unclear:
+    if has_secrets(said):
         raise ServerError(
             f"{file}: landing holds what may be a secret (before @, or from ? or # on), which does not "
             "belong there: credentials are given as the tools of that store read them, such as "

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from eventstore.kernel.addresses import begins_like_one
 from eventstore.kernel.buckets import DEFAULT, POSSIBLE, is_possible
 from eventstore.kernel.shown import shown
 from eventstore.server import embedded
@@ -50,7 +51,10 @@ def home() -> Path:
 
     A child process in another folder must be given this path: the default depends on the current folder.
     """
-    return Path(os.environ.get("EVENTSTORE_HOME") or ".eventstore").expanduser().absolute()
+    said = os.environ.get("EVENTSTORE_HOME") or ".eventstore"
+    if begins_like_one(said):
+        raise ServerError("EVENTSTORE_HOME must be a folder: this begins as a URL does")
+    return Path(said).expanduser().absolute()
 
 
 def file() -> Path:
@@ -203,6 +207,8 @@ def buckets_per_run() -> int:
 def backups() -> Path | None:
     """Where backups are kept; None where none are taken by the clock."""
     if folder := _variable("EVENTSTORE_BACKUPS"):
+        if begins_like_one(folder):
+            raise ServerError("EVENTSTORE_BACKUPS must be a folder: this begins as a URL does")
         return Path(folder).expanduser().absolute()
     said = machine().backups
     return home() / Path(said).expanduser() if said else None

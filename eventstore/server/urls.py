@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from eventstore.kernel.addresses import begins_like_one
 from eventstore.server.errors import ServerError
 
 _EXPECTED = "expected postgresql://USER:PASSWORD@HOST:5432/DATABASE"
@@ -20,7 +21,8 @@ def checked(url: str, *, name: str = "DATABASE_URL") -> str:
     if not separator:
         raise ServerError(f"{name} is not a URL: {_EXPECTED}")
     if scheme.partition("+")[0] not in {"postgresql", "postgres"}:
-        raise ServerError(f"{name} is of the kind {scheme!r}: only PostgreSQL is supported, {_EXPECTED}")
+        kind = f"is of the kind {scheme!r}" if begins_like_one(f"{scheme}:/") else "is of another kind"
+        raise ServerError(f"{name} {kind}: only PostgreSQL is supported, {_EXPECTED}")
     url = f"postgresql://{rest}"
     unreadable = ServerError(
         f"{name} cannot be read as a URL: {_EXPECTED}; "

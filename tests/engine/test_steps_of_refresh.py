@@ -17,7 +17,7 @@ from eventstore.engine.projection import Projection
 from eventstore.engine.quarantine import quarantined
 from eventstore.engine.refresh import Refreshed
 from eventstore.log.append import append_json
-from eventstore.log.connection import open_connection
+from eventstore.log.connection import open_connection, sibling
 from eventstore.orders.domain import (
     HISTORY,  # was HISTORY
     ORDERS,
@@ -224,6 +224,27 @@ def test_a_chunk_that_was_read_ahead_is_let_go_where_another_refresh_has_folded_
     assert folded.events + sum(meanwhile) == 14
     assert meanwhile[0] > 0
     assert folded.lag.events == 0
+    assert differences(connection) == []
+
+
+@pytest.mark.parametrize("chunk", [3, 4])
+def test_a_read_ahead_whose_connection_is_lost_is_read_by_the_first(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """At each chunk anew: the connection that takes its place is lost, too."""
+    append_orders(connection, 7, paid(), shipped())
+    monkeypatch.setattr(refreshing, "_CHUNK", chunk)
+    lost: list[int] = []
+
+    def losing(one: Connection) -> Connection:
+        made = sibling(one)
+        lost.append(made.info.backend_pid)
+        assert connection.execute("SELECT pg_terminate_backend(%s, 10000)", (lost[-1],)).fetchone() == (True,)
+        return made
+
+    monkeypatch.setattr(refreshing, "sibling", losing)
+    assert refresh(connection).events == 14
+    assert len(lost) > 1
     assert differences(connection) == []
 
 

@@ -11,13 +11,17 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import typer
 
+from eventstore.face.cli import app
+from eventstore.face.cli.stopping import STANDS
 from tests.buckets import BUCKETS, part
 from tests.killing import until
 
 Connection = psycopg.Connection[Any]
 Cli = Callable[..., Any]
-COMMAND = [sys.executable, "-c", "from eventstore.face.cli import main; main()"]
+ORDER = "0198c2f4-7d5e-7000-8000-3c9b1e5d2a10"
+COMMAND = [sys.executable, "-c", "from eventstore_command import main; main()"]
 
 
 def line() -> str:
@@ -26,8 +30,9 @@ def line() -> str:
 
 
 @pytest.fixture(autouse=True)
-def here(cli: Cli) -> None:
-    """DATABASE_URL is set for the commands that are started as well."""
+def here(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DATABASE_URL is set for the commands that are started as well; keys of seals are of this test."""
+    monkeypatch.setenv("EVENTSTORE_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture
@@ -129,6 +134,88 @@ def test_what_goes_in_one_step_says_that_it_begins_anew(
     assert ran.stderr.startswith("stopped: ")
     assert ran.stderr.endswith("; run it again: it begins anew\n")
     assert cli(*arguments).code == 0
+
+
+def test_every_command_has_words_for_it() -> None:
+    def names(command: Any, path: str = "") -> set[str]:
+        inner = getattr(command, "commands", {})
+        below = {name for each in inner for name in names(inner[each], f"{path} {each}".strip())}
+        by_itself = not inner or (path and command.invoke_without_command)
+        return below | ({path} if by_itself else set())
+
+    assert names(typer.main.get_command(app)) == set(STANDS)
+
+
+@pytest.mark.parametrize(
+    ("table", "arguments", "says"),
+    [
+        ("alembic_version", ("init",), "run it again: it goes on"),
+        ("order_events", ("append", ORDER, "OrderShipped", "{}"), f"eventstore show {ORDER}"),
+        ("rejects", ("rejects",), "nothing was changed"),
+        ("rejects", ("rejects", "retry"), "nothing goes in twice"),
+        ("rejects", ("rejects", "discard", "1", "--reason", "x"), "as a whole, or not at all"),
+        ("orders", ("orders",), "nothing was changed"),
+        ("order_events", ("show", ORDER), "nothing was changed"),
+        ("order_events", ("history", ORDER), "nothing was changed"),
+        ("order_events", ("tail",), "may be given the last events again"),
+        ("consumers", ("consumers",), "nothing was changed"),
+        ("settings", ("settings", "max_hold", "10 minutes"), "as a whole, or not at all"),
+        ("projections", ("refresh",), "run it again to go on"),
+        ("order_events", ("status",), "nothing was changed"),
+        ("orders", ("promote",), "`eventstore promote` goes on"),
+        ("orders", ("replay", "--continue"), "`eventstore promote` goes on"),
+        ("projections", ("rebuild",), "`eventstore rebuild` goes on"),
+        ("proofs", ("prove",), "`eventstore prove` goes on"),
+        ("seal_trees", ("seal",), "`eventstore seal` goes on"),
+        ("seal_tiles", ("verify",), "nothing was written"),
+        ("seal_tiles", ("verify", "--share", "--json"), "nothing was written"),
+        ("log_epochs", ("epochs",), "nothing was changed"),
+        ("order_events", ("backup", "--dump", "--to", "BACKUPS"), "no backup was taken"),
+        ("order_events", ("backup", "--to", "BACKUPS", "--dump", "--json"), "no backup was taken"),
+    ],
+)
+def test_whatever_it_was_one_line_says_what_stands(
+    cli: Cli,
+    database_url: str,
+    connection: Connection,
+    file: Path,
+    tmp_path: Path,
+    table: str,
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    if table == "seal_tiles":  # some tiles are full
+        file.write_text("".join(f"{line()}\n" for _ in range(8_000)))
+    cli("ingest", file)
+    if table == "seal_tiles":
+        assert cli("seal").code == 0
+    if table == "orders" and arguments[0] != "orders":
+        cli("replay", "--preview")
+    to = tmp_path / "backups"
+    given = tuple(str(to) if each == "BACKUPS" else each for each in arguments)
+    ran = stopped(database_url, connection, table, *given, mode="ACCESS EXCLUSIVE")
+    assert (ran.returncode, ran.stdout) == (130, "")
+    assert ran.stderr.startswith("stopped: ")
+    assert ran.stderr.count("\n") == 1
+    assert says in ran.stderr.replace("ORDER_ID", ORDER)
+    assert not waits_for_a_lock(connection)
+    assert [path for path in to.rglob("*") if path.is_file()] == []
+
+
+def test_a_stop_before_anything_began_is_a_line_too() -> None:
+    begin = "from eventstore_command import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-c", begin, "--version"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("eventstore.kernel" in each for each in process.stderr)  # some of it is imported
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    said = [each for each in err.splitlines() if not each.startswith("import time:")]
+    assert (process.returncode, out, said) == (130, "", ["stopped: nothing had begun"])
 
 
 def test_a_fold_under_way_is_left_without_a_word_of_the_driver(

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 
 from eventstore.log.connection import Connection
 
@@ -62,3 +63,34 @@ def test_rejects_in_a_pipe_are_shown_whole_however_long_the_lines_are(cli: Cli, 
     assert listed[0].split() == ["id", "file", "line", "reason", "detail", "raw"]
     assert listed[1].endswith(long)
     assert listed[2].split() == ["waiting", "1"]
+
+
+def test_a_file_that_was_read_and_cannot_be_moved_ends_with_1(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The events are in; a script hears that somebody has to lend a hand, each time until it is moved."""
+    monkeypatch.setenv("EVENTSTORE_HOME", str(tmp_path))
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    (landing / "done").write_text("no folder")
+    file = landing / "a.ndjson"
+    file.write_text(f"{line()}\n")
+    for appended in (1, 0):
+        ran = cli("ingest", file, "--json")
+        assert ran.code == 1
+        assert ran.json["appended"] == appended
+        assert f"read, but not moved: {file}: " in ran.err
+    (landing / "done").unlink()
+    assert cli("ingest", file).code == 0
+    assert not file.exists()
+
+
+def test_no_two_lines_of_the_status_have_one_name_for_two_things(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_text(f"{line()}\n")
+    cli("ingest", file)
+    cli("refresh")
+    assert cli("seal").code == 0
+    subjects = [(each["subject"], each["code"]) for each in cli("status", "--json").json["verdicts"]]
+    of_seals = {subject for subject, code in subjects if "seals" in subject}
+    assert len(of_seals) == len([subject for subject, _ in subjects if "seals" in subject]) == 2

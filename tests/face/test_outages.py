@@ -204,7 +204,7 @@ def test_a_reader_that_had_enough_is_no_news(store: Store) -> None:
     assert (process.returncode, said) == (1, "")
 
 
-def test_ctrl_c_ends_with_130_and_no_word(store: Store) -> None:
+def test_ctrl_c_ends_with_130_and_a_line(store: Store) -> None:
     import signal  # noqa: PLC0415
 
     store.append(ORDER, OrderShipped())
@@ -213,7 +213,9 @@ def test_ctrl_c_ends_with_130_and_no_word(store: Store) -> None:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
-    assert (process.returncode, said) == (130, "")
+    assert process.returncode == 130
+    assert said.startswith("stopped: ")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("set_up", ["a file", "in a file"])

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,10 @@ def drop(home: Path) -> Callable[..., Path]:
     return put
 
 
-@pytest.fixture(autouse=True)
-def no_instance_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def no_instance_of_another_test() -> Iterator[None]:
     """An instance that Dagster ends when it is collected, at any time, leaves the storage of another behind,
-    which may be gone.
+    which may be gone. For the fixtures of whole modules, too.
     """
     current = DefsStateStorage.get
 
@@ -81,7 +81,9 @@ def no_instance_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
         instance = storage._instance_weakref if storage else None
         return storage if instance and instance() else None
 
-    monkeypatch.setattr(DefsStateStorage, "get", living)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(DefsStateStorage, "get", living)
+        yield
 
 
 @pytest.fixture

@@ -476,6 +476,9 @@ def test_an_epoch_that_was_declared_makes_a_gap_and_no_problem(
     found = verify(session, outside)
     assert (found.verdict, found.problems, found.sealed) == (INTACT, [], 5)
     assert len(found.gaps) == 1
+    [said] = found.epochs
+    assert said.startswith("epoch 2 of ")
+    assert said.endswith(", a restore, by ann: an older backup")
     assert records.newest_note(session) is not None
 
 

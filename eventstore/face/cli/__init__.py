@@ -68,6 +68,7 @@ __all__ = [
 arrange(app)
 
 _FAILED, _MISTAKE, _INTERRUPTED = 1, 2, 130
+_NOTHING_BEGAN = "stopped: nothing had begun"
 
 
 def main() -> None:
@@ -86,11 +87,15 @@ def _run() -> int:
     try:
         app()
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 0
+        code = ended.code if isinstance(ended.code, int) else 0
+        if code == _INTERRUPTED:  # before the command began
+            typer.echo(_NOTHING_BEGAN, err=True)
+        return code
     except StoppedError as stopped:
         typer.echo(str(stopped), err=True)
         return _INTERRUPTED
     except KeyboardInterrupt:
+        typer.echo(_NOTHING_BEGAN, err=True)
         return _INTERRUPTED
     except (InputFileError, PayloadError, UnreadableTimeError) as error:
         complain(str(error))

@@ -12,6 +12,7 @@ import typer
 from eventstore.face.cli.app import Above, Json, app, fail
 from eventstore.face.cli.output import note, print_fields, print_json
 from eventstore.face.times import describe_time, parse_time
+from eventstore.kernel.addresses import begins_like_one
 from eventstore.kernel.recorded import to_ms
 from eventstore.log.connection import open_connection
 from eventstore.log.epochs import begin_epoch
@@ -153,6 +154,8 @@ def _known(folder: Path) -> list[UUID]:
 
 
 def _folder(given: Path | None) -> Path:
+    if given and begins_like_one(str(given)):
+        raise fail("backups are kept in a folder: this begins as a URL does")
     folder = given.expanduser().absolute() if given else settings.backups()
     if folder is None:
         raise fail("name the folder of backups, by an option or by EVENTSTORE_BACKUPS: best on another disk")
@@ -162,7 +165,7 @@ def _folder(given: Path | None) -> Path:
 def _target(into: str | None) -> tuple[str | None, Path]:
     if into is None:
         return (None if settings.embedded_home() else settings.database_url()), settings.home()
-    if "://" in into:
+    if begins_like_one(into):
         return checked(into, name="--into"), settings.home()
     return None, Path(into).expanduser().absolute()
 

@@ -11,14 +11,12 @@ from eventstore.face.checking import SAMPLE, UNKNOWN, VIOLATED, Check, Checked, 
 from eventstore.face.cli.app import Json, app, cannot_tell, fail, open_store
 from eventstore.face.cli.output import complain, console, in_one_line, note, print_json, print_rows
 from eventstore.face.cli.progress import event_progress
-from eventstore.face.cli.stopping import told_when_stopped
 from eventstore.kernel.counted import counted
 from eventstore.kernel.shown import printable, shown
 from eventstore.log.connection import Connection
 from eventstore.seals.outside import outside
 from eventstore.server.settings import landing_place
 
-_KEPT = "stopped: nothing is told, and nothing was written; run it again: it begins anew"
 _SHOWN = 20
 _CODES = {VIOLATED: 1, UNKNOWN: 2}
 
@@ -41,7 +39,7 @@ def check(
     Writes nothing, and disturbs nobody: others may write meanwhile. Exits with 0: all of it holds, 1:
     something does not, 2: it cannot be told.
     """
-    with told_when_stopped(_KEPT), cannot_tell(), open_store() as store, store.connection() as connection:
+    with cannot_tell(), open_store() as store, store.connection() as connection:
         checks = _chosen(checks_of(store.domain, outside(), landing_place(), None if whole else sample), only)
         checked = [_run(connection, each, quiet=as_json) for each in checks]
     verdict = verdict_of(checked)

@@ -7,6 +7,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.models import CommandInfo
 
+from eventstore.face.cli.stopping import STANDS, telling_what_stands
+
 #: What people come for, and the commands that do it.
 TASKS = {
     "Begin": ("init", "doctor", "settings", "url", "down"),
@@ -88,21 +90,26 @@ def arrange(app: typer.Typer) -> None:
     task_of = {name: task for task, names in TASKS.items() for name in names}
     for command in app.registered_commands:
         name = command.name or _named(command.callback)
-        _dress(command)
+        _dress(command, name)
         command.rich_help_panel = task_of.get(name)
         command.epilog = _examples(name)
     for group in app.registered_groups:
         assert group.typer_instance is not None
         group.cls = Group
         group.rich_help_panel = task_of.get(str(group.name))
+        by_itself = group.typer_instance.registered_callback
+        if by_itself and by_itself.callback and group.name in STANDS:
+            by_itself.callback = telling_what_stands(by_itself.callback, group.name)
         for command in group.typer_instance.registered_commands:
-            _dress(command)
+            _dress(command, f"{group.name} {command.name or _named(command.callback)}")
 
 
-def _dress(command: CommandInfo) -> None:
+def _dress(command: CommandInfo, name: str) -> None:
     command.cls = Command
     text = cleandoc(command.help or str(getattr(command.callback, "__doc__", None) or ""))
     command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    assert command.callback is not None
+    command.callback = telling_what_stands(command.callback, name)
 
 
 def _nothing(ctx: Any) -> None:

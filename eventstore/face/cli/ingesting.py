@@ -8,7 +8,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import complain, console, print_fields, print_json, progress_console
-from eventstore.face.cli.stopping import told_when_stopped
 from eventstore.ingestion import load
 from eventstore.ingestion.files import printable
 from eventstore.ingestion.formats import in_words
@@ -27,9 +26,7 @@ def ingest(
     ],
     as_json: Json = False,
 ) -> None:
-    kept = "stopped: what was appended is kept; run it again: it goes on, and nothing goes in twice"
     with (
-        told_when_stopped(kept),
         open_store() as store,
         store.connection() as connection,
         Progress(
@@ -81,5 +78,5 @@ def ingest(
         complain(f"read, but not moved: {each.file}: {each.reason}")
     for each in not_read:
         complain(f"not read: {each.file}: {each.reason}")
-    if not_read:
+    if not_read or done.not_moved:  # the events are in; a hand is needed all the same
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eventstore.engine.status import ConsumerStatus, ProjectionStatus
+from eventstore.kernel.addresses import without_logins
 from eventstore.kernel.counted import counted
 from eventstore.kernel.moments import moment
 from eventstore.kernel.room import with_room
@@ -66,19 +67,29 @@ def print_json(value: Any) -> None:
 def complain(message: str) -> None:
     """One line on standard error, whatever the message holds."""
     with suppress(OSError):  # nobody listens
-        typer.secho(f"error: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.RED)
+        typer.secho(
+            f"error: {printable(without_logins(' '.join(message.split())))}", err=True, fg=typer.colors.RED
+        )
 
 
 def warn(message: str) -> None:
     """One line on standard error: what a person should know although the command did what it was to do."""
     with suppress(OSError):
-        typer.secho(f"warning: {printable(' '.join(message.split()))}", err=True, fg=typer.colors.YELLOW)
+        typer.secho(
+            f"warning: {printable(without_logins(' '.join(message.split())))}",
+            err=True,
+            fg=typer.colors.YELLOW,
+        )
 
 
 def note(message: str) -> None:
     """Something beside the answer, a line on standard error."""
     with suppress(OSError):
-        typer.secho(printable(message), err=True, dim=True)
+        typer.secho(printable(without_logins(message)), err=True, dim=True)
+
+
+def _line(message: str) -> str:
+    return printable(without_logins(" ".join(message.split())))
 
 
 def any_character() -> None:

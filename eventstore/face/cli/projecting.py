@@ -56,8 +56,7 @@ def refresh(
     if follow:
         keep_up(as_json)
         return
-    kept = "stopped: what was folded is kept, whole chunks of it; run it again to go on"
-    with told_when_stopped(kept), open_store() as store, store.connection() as connection:
+    with open_store() as store, store.connection() as connection:
         results = {each.name: _refreshed(connection, each, as_json) for each in DOMAIN.projections}
         made = refresh_made_from(connection, DOMAIN, DOMAIN.projections)
     orders = results[DOMAIN.states.name]
@@ -141,8 +140,11 @@ def replay(
         if preview:
             _preview(connection, projections, one, sample, as_json)
             return
-        done = _promote(connection, projections, one)
-        results, made = _refresh(connection, projections, one)
+        then = f"`eventstore promote{_argument(one)}` goes on"
+        with told_when_stopped(f"stopped: the replay stands, what was promoted stays; {then}"):
+            done = _promote(connection, projections, one)
+        with told_when_stopped("stopped: all is promoted; `eventstore refresh` goes on"):
+            results, made = _refresh(connection, projections, one)
     _print(
         {each: replayed[each] | _difference(done[each]) | results[each] for each in replayed},
         made,
@@ -231,7 +233,9 @@ def rollback(name: ProjectionName = None, only: Only = None, as_json: Json = Fal
         )
     before = first.foldings[-2]
     with open_store() as store, store.connection() as connection:
-        replayed = replay_all(store, connection, projections, before, quiet=as_json)
+        replayed = replay_all(
+            store, connection, projections, before, quiet=as_json, how_to_go_on="run it again: it begins anew"
+        )
         done = _promote(connection, projections, one, before)
         results, made = _refresh(connection, projections, one)
     _print(

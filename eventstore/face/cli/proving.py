@@ -15,7 +15,11 @@ from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import in_one_line, print_fields, print_json
 from eventstore.face.cli.progress import event_progress
 from eventstore.face.cli.sealing import prove_one
+from eventstore.face.cli.stopping import STANDS, told_when_stopped
 from eventstore.kernel.counted import counted
+
+#: `--all` begins anew, and what it has proven until then is written down, as by every run.
+_FROM_THE_START = "what was proven is kept, share by share; `eventstore prove` goes on, --all begins anew"
 
 
 def _event_id(text: str) -> UUID:
@@ -51,11 +55,13 @@ def prove(
     if event_id is not None:
         if whole:
             raise typer.BadParameter("--all goes with no event")
-        prove_one(event_id, version=version, checkpoint=checkpoint, output=output, as_json=as_json)
+        with told_when_stopped("stopped: nothing was written; run it again: it begins anew"):
+            prove_one(event_id, version=version, checkpoint=checkpoint, output=output, as_json=as_json)
         return
     if version is not None or checkpoint is not None or output is not None:
         raise typer.BadParameter("--version, --checkpoint and --output go with the id of an event")
-    with open_store() as store, store.connection() as connection:
+    kept = f"stopped: {_FROM_THE_START if whole else STANDS['prove']}"
+    with told_when_stopped(kept), open_store() as store, store.connection() as connection:
         proofs = proofs_of(store.domain)
         budget = None if whole else budget_of(connection, proofs)
         runs = []

@@ -10,10 +10,7 @@ from eventstore.engine.rebuild import unfinished
 from eventstore.face.cli.app import Json, app, open_store
 from eventstore.face.cli.output import note, print_fields, print_json
 from eventstore.face.cli.progress import event_progress
-from eventstore.face.cli.stopping import told_when_stopped
 from eventstore.kernel.moments import moment
-
-_KEPT = "stopped: what stands is kept, the old tables serve; `eventstore rebuild` goes on"
 
 
 @app.command()
@@ -29,7 +26,7 @@ def rebuild(
     Readers see the old tables until each new one takes its place in one step. Run again after it was stopped
     or killed, it goes on. The rules stay: `replay` is for a change of them.
     """
-    with told_when_stopped(_KEPT), open_store() as store, store.connection() as connection:
+    with open_store() as store, store.connection() as connection:
         before = None if anew else unfinished(connection, store.domain)
         if before is not None and not as_json:
             since, left = moment(before.began_at), ", ".join(before.left)

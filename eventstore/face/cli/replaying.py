@@ -30,6 +30,7 @@ def replay_all(
     only: Iterable[int] = (),
     go_on: bool = False,
     workers: int = 1,
+    how_to_go_on: str = "`eventstore replay --continue` goes on, where no rule has changed since",
 ) -> dict[str, dict[str, int]]:
     """Replay all buckets, ``only`` these, or, to ``go_on``, those that do not stand by these rules; what was
     done, by projection. By as many ``workers`` side by side.
@@ -41,10 +42,7 @@ def replay_all(
 
     def kept() -> str:
         of_each = ", ".join(f"{len(those)} of {buckets} buckets of {name}" for name, those in stand.items())
-        return (
-            f"{of_each} stand, nothing is promoted; `eventstore replay --continue` goes on, where no rule "
-            "has changed since"
-        )
+        return f"{of_each} stand, nothing is promoted; {how_to_go_on}"
 
     done: dict[str, dict[str, int]] = {}
     with told_when_stopped(lambda: f"stopped: {kept()}"):

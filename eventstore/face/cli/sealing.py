@@ -196,7 +196,11 @@ def _hand_over(proof: Proof, output: Path | None, as_json: bool) -> None:
 
 def _print_verified(found: Verified) -> None:
     fields = msgspec.structs.asdict(found)
-    print_fields({**fields, "problems": None, "problem_count": None, "doubts": None, "gaps": None})
+    print_fields(
+        {**fields, "problems": None, "problem_count": None, "doubts": None, "gaps": None, "epochs": None}
+    )
+    for epoch in found.epochs:
+        typer.echo(in_one_line(f"declared: {epoch}"))
     for gap in found.gaps:
         typer.echo(in_one_line(f"known gap: {gap}"))
     for doubt in found.doubts:

@@ -9,10 +9,7 @@ from eventstore.engine.snapshots.build import build_snapshots
 from eventstore.face.cli.app import Json, app, fail, open_store
 from eventstore.face.cli.output import print_fields, print_json
 from eventstore.face.cli.progress import event_progress
-from eventstore.face.cli.stopping import told_when_stopped
 from eventstore.kernel.shown import shown
-
-_KEPT = "stopped: the snapshots of these days are as they were; run it again: it begins anew"
 
 snapshots_app = typer.Typer(help="The state of each order at the end of each business day (UTC).")
 app.add_typer(snapshots_app, name="snapshots")
@@ -34,7 +31,6 @@ def build(
     if last_day < first_day:
         raise fail(f"the last day, {last_day}, lies before the first, {first_day}")
     with (
-        told_when_stopped(_KEPT),
         open_store() as store,
         store.connection() as connection,
         event_progress("folding", None, quiet=as_json, transient=True, unit="order") as advance,

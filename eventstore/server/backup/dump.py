@@ -139,7 +139,7 @@ def _load(dump: Path, url: str) -> None:
     loading = subprocess.Popen(
         [
             cluster.program("psql"),
-            *("--dbname", conninfo, "--no-password", "--no-psqlrc", "--quiet", "--single-transaction"),
+            *("--dbname", conninfo, "--no-password", "--no-psqlrc", "--quiet"),
             *("--set", "ON_ERROR_STOP=1"),
         ],
         stdin=subprocess.PIPE,
@@ -149,10 +149,19 @@ def _load(dump: Path, url: str) -> None:
     )
     assert script.stdout is not None
     assert loading.stdin is not None
-    with suppress(BrokenPipeError):  # psql says why
-        _pass_on(script.stdout, loading.stdin, None if version >= 17 else _UNKNOWN_BEFORE_17)
-    with suppress(BrokenPipeError):
-        loading.stdin.close()
+    try:
+        with suppress(BrokenPipeError):  # psql says why
+            loading.stdin.write(b"BEGIN;\n")
+            _pass_on(script.stdout, loading.stdin, None if version >= 17 else _UNKNOWN_BEFORE_17)
+            if script.wait() == 0:
+                loading.stdin.write(b"COMMIT;\n")  # where this process ends before, psql commits nothing
+        with suppress(BrokenPipeError):
+            loading.stdin.close()
+    except BaseException:
+        for process in (loading, script):
+            process.kill()
+            process.wait()
+        raise
     loading.stdin = None
     script.stdout.close()
     script.stdout = None

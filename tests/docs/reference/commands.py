@@ -18,7 +18,8 @@ def page() -> str:
         MADE,
         sentence(root.help or "") + "\n",
         "Every command takes `--json`, to print one machine-readable object, and `--help`. A mistake of the "
-        "user ends with exit code 2, an outage and what else fails with 1: a line on standard error.\n",
+        "user ends with exit code 2, an outage and what else fails with 1, Ctrl-C with 130: a line on "
+        "standard error.\n",
     ]
     for path, command in sorted(_commands("eventstore", root)):
         arguments = [each for each in command.params if each.param_type_name == "argument"]

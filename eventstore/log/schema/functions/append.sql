@@ -136,7 +136,10 @@ BEGIN
                 IF last_version = 32 THEN
                     last_version := (SELECT e.version FROM order_events e
                                       WHERE e.order_id = stream ORDER BY e.version DESC LIMIT 1);
-                    last_at := last_business_time(stream);
+                    -- What last_business_time() asks beside the 32 that were read above.
+                    last_at := greatest(last_at, (SELECT e.created_at FROM order_events e
+                                                   WHERE e.order_id = stream AND e.version > 32
+                                                   ORDER BY e.created_at DESC LIMIT 1));
                 END IF;
             END IF;
             -- Nearly always this one statement is all. The unique version is the claim on the order: while another
