@@ -21,7 +21,7 @@ from eventstore.seals.problems import NAMED, compare
 from eventstore.seals.sealing import seal
 from eventstore.seals.tree import HASH_BYTES, ID_BYTES
 from eventstore.seals.verifying import ALTERED, INTACT, UNKNOWN, verify
-from tests.buckets import BUCKETS, part
+from tests.buckets import BUCKETS, part, wants_whole_tiles
 from tests.log.sessions import drop_logins, make_login
 from tests.robustness import old_release
 from tests.seals.tampering import altering, forge_checkpoints, rewrite_tiles
@@ -139,6 +139,7 @@ def test_a_bucket_that_stood_still_is_placed_after_the_last_checkpoint_that_says
         "TRUNCATE seal_tiles",
     ],
 )
+@wants_whole_tiles
 @pytest.mark.usefixtures("in_steps")
 def test_seals_that_were_damaged_are_told_from_a_log_that_was(
     session: Connection, outside: Outside, change: str
