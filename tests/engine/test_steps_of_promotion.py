@@ -169,7 +169,7 @@ def test_a_promotion_brings_all_buckets_to_the_watermark_of_the_one_that_is_furt
     connection: Connection,
 ) -> None:
     """A bucket that was replayed again lies above the live table and above the others."""
-    first, second = order_of(connection, 3), order_of(connection, 4)
+    first, second = order_of(connection, 3), order_of(connection, 2)
     for order in (first, second):
         append_json(connection, order, [paid()])
     refresh(connection)
@@ -190,7 +190,7 @@ def test_a_promotion_brings_all_buckets_to_the_watermark_of_the_one_that_is_furt
 def test_an_event_that_a_bucket_holds_already_is_not_folded_again_when_the_others_catch_up(
     connection: Connection, projection: Projection[Any]
 ) -> None:
-    ahead, behind = order_of(connection, 3), order_of(connection, 4)
+    ahead, behind = order_of(connection, 3), order_of(connection, 2)
     for order in (ahead, behind):
         append_json(connection, order, [paid()])
     replay(connection, projection=projection)
@@ -233,7 +233,7 @@ def test_what_came_during_a_replay_is_caught_up_chunk_by_chunk(
 
 def test_a_preview_compares_at_the_watermark_that_is_furthest(connection: Connection) -> None:
     """Neither a bucket that is ahead nor a live table that is behind is a difference of the rules."""
-    first, second = order_of(connection, 3), order_of(connection, 4)
+    first, second = order_of(connection, 3), order_of(connection, 2)
     for order in (first, second):
         append_json(connection, order, [paid()])
     refresh(connection)
