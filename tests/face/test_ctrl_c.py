@@ -21,7 +21,7 @@ from tests.killing import until
 Connection = psycopg.Connection[Any]
 Cli = Callable[..., Any]
 ORDER = "0198c2f4-7d5e-7000-8000-3c9b1e5d2a10"
-COMMAND = [sys.executable, "-c", "from eventstore_command import main; main()"]
+COMMAND = [sys.executable, "-c", "from eventstore.face.cli import main; main()"]
 
 
 def line() -> str:
@@ -200,22 +200,6 @@ def test_whatever_it_was_one_line_says_what_stands(
     assert says in ran.stderr.replace("ORDER_ID", ORDER)
     assert not waits_for_a_lock(connection)
     assert [path for path in to.rglob("*") if path.is_file()] == []
-
-
-def test_a_stop_before_anything_began_is_a_line_too() -> None:
-    begin = "from eventstore_command import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", "-c", begin, "--version"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    assert any("eventstore.kernel" in each for each in process.stderr)  # some of it is imported
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    said = [each for each in err.splitlines() if not each.startswith("import time:")]
-    assert (process.returncode, out, said) == (130, "", ["stopped: nothing had begun"])
 
 
 def test_a_fold_under_way_is_left_without_a_word_of_the_driver(
