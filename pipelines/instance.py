@@ -12,6 +12,8 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.client import DagsterGrpcClient
 
+from eventstore.log.buckets import buckets_of
+from eventstore.log.connection import open_connection
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import processors, settings
@@ -86,7 +88,9 @@ def prepare(say: Callable[[str], None] = lambda _: None) -> str:
     plan_for_the_cluster()
     ensure_database(url)
     ensure_database(dagster_url)
-    migrate.upgrade(url, functions=DOMAIN.functions, say=say)
+    migrate.upgrade(url, functions=DOMAIN.functions, buckets=settings.given_buckets(), say=say)
+    with open_connection(url) as connection:
+        os.environ["EVENTSTORE_BUCKETS"] = str(buckets_of(connection))
     settings.made_landing()
     settings.made(settings.dagster_home())
     os.environ["EVENTSTORE_HOME"] = str(settings.home())

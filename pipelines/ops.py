@@ -12,7 +12,6 @@ from eventstore.engine.change import same_rules
 from eventstore.engine.made_from import refresh_made_from
 from eventstore.engine.preview import preview
 from eventstore.engine.preview_report import as_markdown
-from eventstore.engine.projection import BUCKETS
 from eventstore.engine.proofs import proofs_of
 from eventstore.engine.prover import budget_of, prove, proven
 from eventstore.engine.rebuild import rebuild
@@ -24,6 +23,7 @@ from pipelines.assets import LIVE, REPLAYS
 from pipelines.backfill import launch_backfill
 from pipelines.checks import OVERLAPS, holders_result
 from pipelines.metadata import ROWS, proofs_table, report_check
+from pipelines.partitions import BUCKETS, refuse_other_buckets
 from pipelines.resources import EventStore
 
 _STATES = DOMAIN.states
@@ -88,12 +88,14 @@ def _prove(context: dg.OpExecutionContext, store: EventStore, *, whole: bool) ->
 
 
 @dg.op
-def launch_replay(context: dg.OpExecutionContext) -> None:
+def launch_replay(context: dg.OpExecutionContext, store: EventStore) -> None:
     """Launch the backfill that replays every bucket of the tables that fold by the rules of `orders`.
 
     After the last bucket it promotes, by the policy of each table. It goes on when this run has ended: the
     page Runs, tab Backfills, shows how far it is.
     """
+    with store.connect() as connection:
+        refuse_other_buckets(connection)
     names = [projection.name for projection in same_rules(DOMAIN, _STATES)]
     backfill = launch_backfill(
         context.instance,
@@ -146,7 +148,7 @@ def compare_with_replay(context: dg.OpExecutionContext, store: EventStore) -> No
         if found.buckets or found.others:
             context.log.info("A replay waits for its promotion: nothing compared.")
             return
-        for bucket in range(BUCKETS):
+        for bucket in range(found.of):
             replay_bucket(connection, bucket, _STATES, for_preview=True)
         compared = preview(connection, _STATES)
         if compared is None:

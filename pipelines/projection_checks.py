@@ -8,7 +8,7 @@ from eventstore.engine.candidate import candidate
 from eventstore.engine.change import change_of, same_rules
 from eventstore.engine.preview import preview as preview_promotion
 from eventstore.engine.preview_report import as_markdown
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.rules_verdicts import judge_change
 from eventstore.engine.standing import standing
 from eventstore.kernel.counted import counted
@@ -101,7 +101,7 @@ def checks_of(projection: Projection[Any]) -> list[dg.AssetChecksDefinition]:
                 stands = candidate(connection, projection)
                 return dg.AssetCheckResult(
                     passed=True,
-                    description=f"{stands.buckets} of {BUCKETS} parts are replayed; compared when all are.",
+                    description=f"{stands.buckets} of {stands.of} parts are replayed; compared when all are.",
                 )
         what = "orders" if len(projection.layout.key) == 1 else "rows"
         new_rules = found.live_version != found.candidate_version

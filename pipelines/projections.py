@@ -8,7 +8,7 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from pydantic import Field
 
 from eventstore.engine.change import change_of, promote_change, ready_to_promote, same_rules
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.promote import Promoted
 from eventstore.engine.refresh import refresh
 from eventstore.engine.replay import replay_bucket
@@ -21,7 +21,7 @@ from eventstore.server import settings
 from pipelines.catalogue import about, owners
 from pipelines.freshness import FRESHNESS, PROOF_OF_LIFE, is_due
 from pipelines.metadata import numbers, table, table_name
-from pipelines.partitions import buckets
+from pipelines.partitions import BUCKETS, buckets, refuse_other_buckets
 from pipelines.resources import EventStore
 from pipelines.telling import told
 
@@ -64,11 +64,11 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
 
     @dg.asset(
         name=f"{projection.name}_replay",
-        description=f"`{projection.name}` computed again from the first event, in 16 parts (the buckets of "
-        "the log), in a candidate table beside the live one. It is made for a change of rules, or to prove "
-        "the live table right, never by the clock.\n\nReaders notice nothing until the last part is there: "
-        "then the next run of the live table compares both and takes the difference over. Launch it by the "
-        "job `replay`; on this page *Materialize* wants all partitions selected.",
+        description=f"`{projection.name}` computed again from the first event, in {BUCKETS} parts (the "
+        "buckets of the log), in a candidate table beside the live one. It is made for a change of rules, or "
+        "to prove the live table right, never by the clock.\n\nReaders notice nothing until the last part is "
+        "there: then the next run of the live table compares both and takes the difference over. Launch it "
+        "by the job `replay`; on this page *Materialize* wants all partitions selected.",
         group_name=group(projection),
         kinds={"python", "postgres"},
         owners=owners(),
@@ -81,6 +81,7 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
     )
     def replay(context: dg.AssetExecutionContext, store: EventStore) -> None:
         with store.connect() as connection:
+            refuse_other_buckets(connection)
             events = count_rows(connection, "order_events").rows // BUCKETS
             for key in context.partition_keys:
                 bucket = int(key)
@@ -95,7 +96,9 @@ def replay_asset(projection: Projection[Any], log: dg.AssetsDefinition) -> dg.As
                         "quarantined": done.quarantined,
                         "watermark": str(done.watermark),
                         "dagster/partition_row_count": done.rows,
-                        "dagster/table_name": table_name(connection, projection.candidate_bucket(bucket)),
+                        "dagster/table_name": table_name(
+                            connection, projection.candidate_bucket(bucket, BUCKETS)
+                        ),
                     },
                     partition_key=key,
                 )

@@ -37,6 +37,10 @@ hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("defa
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--buckets", type=int, help="Split the log of the tests into so many, not into 16.")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Before anything of ours is imported: no test may find the user's home folder or database."""
     if hasattr(config, "workerinput"):
@@ -49,8 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ("DATABASE_URL_FILE", "PORT"):
         os.environ.pop(name, None)
     os.environ["EVENTSTORE_HOME"] = str(folder / "home")
-    for name in ("READ_URL", "EVENTSTORE_BACKUPS"):
+    for name in ("READ_URL", "EVENTSTORE_BACKUPS", "EVENTSTORE_BUCKETS"):
         os.environ.pop(name, None)
+    if buckets := config.getoption("--buckets"):
+        os.environ["EVENTSTORE_BUCKETS"] = str(buckets)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -113,6 +119,7 @@ def server_url() -> str:
 @pytest.fixture(scope="session")
 def template(server_url: str) -> str:
     """The name of a migrated database that nobody is connected to; made by the first worker to ask."""
+    from eventstore.server.settings import given_buckets  # noqa: PLC0415
     from tests.shipped import upgrade  # noqa: PLC0415
 
     name = _prefix() + "template"
@@ -122,7 +129,7 @@ def template(server_url: str) -> str:
             building = _prefix() + "building"
             _drop(server, building)
             server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(building)))
-            upgrade(with_database(server_url, building))
+            upgrade(with_database(server_url, building), buckets=given_buckets())
             server.execute(
                 sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                     sql.Identifier(building), sql.Identifier(name)

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from psycopg import sql
 
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.reading import events_between
 from eventstore.kernel.folding import Folding
+from eventstore.log.buckets import buckets_of
 from eventstore.log.connection import Connection
 from eventstore.log.feed import published
 
@@ -16,13 +17,14 @@ _CHUNK = 20_000
 
 class Candidate(NamedTuple):
     buckets: int  #: that stand, folded by the rules asked for
+    of: int  #: how many there are
     others: int  #: that stand, folded by other rules
     watermarks: list[UUID]
     for_preview: bool  #: whether a bucket was replayed for a preview
 
     @property
     def complete(self) -> bool:
-        return self.buckets == BUCKETS
+        return self.buckets == self.of
 
 
 def candidate(
@@ -42,6 +44,7 @@ def candidate(
     mine = [row for row in rows if row[0] == version]
     return Candidate(
         buckets=len(mine),
+        of=buckets_of(connection),
         others=len(rows) - len(mine),
         watermarks=[row[1] for row in mine],
         for_preview=any(row[2] for row in mine),

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from eventstore.engine.candidate import Candidate, candidate
 from eventstore.engine.domain import Domain
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.promote import Promoted, promote
 from eventstore.engine.standing import register, standing
 from eventstore.kernel.folding import Folding
@@ -166,7 +166,7 @@ def _without_difference(table: TableChange) -> Promoted:
 def _in_words(table: TableChange) -> str:
     found = table.candidate
     others = f", {found.others} by others" if found.others else ""
-    buckets = f"{found.buckets} of {BUCKETS} buckets stand by rules {table.version}{others}"
+    buckets = f"{found.buckets} of {found.of} buckets stand by rules {table.version}{others}"
     if table.follows and not found.buckets:
         return f"{table.projection.name} follows rules {table.version} ({buckets})"
     return f"of {table.projection.name} {buckets}"

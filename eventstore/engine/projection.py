@@ -6,12 +6,11 @@ from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol
 from uuid import UUID
 
+from eventstore.kernel.buckets import table_of
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.folding import Failure, Folding, S
 from eventstore.kernel.recorded import FoldEvent
 from eventstore.log.connection import Connection
-
-BUCKETS = 16
 
 Advance = Callable[[Folding, Any, FoldEvent], None]
 
@@ -73,9 +72,9 @@ class Layout(Rows, Protocol):
 class Projection(Generic[S]):
     """A read model whose rows are folded order by order.
 
-    The fields of the state are columns of the table ``name``, by name. A table ``<name>_candidate`` with
-    partitions ``<name>_candidate_00`` to ``_15`` takes the replay. ``foldings`` are the versions of the rules
-    that this code knows, the current one last.
+    The fields of the state are columns of the table ``name``, by name. A table ``<name>_candidate`` takes the
+    replay, with partitions ``<name>_candidate_00``, ``_01`` and so on, one a bucket of the log. ``foldings``
+    are the versions of the rules that this code knows, the current one last.
     """
 
     name: str
@@ -115,8 +114,9 @@ class Projection(Generic[S]):
     def candidate(self) -> str:
         return f"{self.name}_candidate"
 
-    def candidate_bucket(self, bucket: int) -> str:
-        return f"{self.candidate}_{bucket:02d}"
+    def candidate_bucket(self, bucket: int, buckets: int) -> str:
+        """The part of the candidate for one of so many buckets."""
+        return table_of(self.candidate, bucket, buckets)
 
     def target(self, table: str, folding: Folding, mark: str | None = None) -> "Target":
         """A table of this layout: the live one, the candidate or a bucket of that."""

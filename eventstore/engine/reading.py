@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from psycopg import sql
 
+from eventstore.kernel.buckets import table_of
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.recorded import FoldEvent
 from eventstore.log.connection import Connection
@@ -54,13 +55,15 @@ def events_of(
     )
 
 
-def events_of_bucket(connection: Connection, codec: Codec, bucket: int, until: UUID) -> Iterator[FoldEvent]:
-    """All events with ``id <= until`` of a bucket, each order's in the order of its fold."""
+def events_of_bucket(
+    connection: Connection, codec: Codec, bucket: int, buckets: int, until: UUID
+) -> Iterator[FoldEvent]:
+    """All events with ``id <= until`` of one of so many buckets, each order's in the order of its fold."""
     return stream_events(
         connection,
         codec,
         sql.SQL("FROM {} WHERE id <= {} ORDER BY order_id, created_at, version").format(
-            sql.Identifier(f"order_events_{bucket:02d}"), until
+            sql.Identifier(table_of("order_events", bucket, buckets)), until
         ),
     )
 

@@ -18,7 +18,7 @@ from eventstore.engine.candidate import discard, standing_buckets
 from eventstore.engine.derived import Derived, refresh_derived
 from eventstore.engine.domain import Domain
 from eventstore.engine.made_from import refresh_made_from
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.promote import promote
 from eventstore.engine.proofs import read_models
 from eventstore.engine.refresh import refresh
@@ -27,6 +27,7 @@ from eventstore.engine.snapshots.build import rebuild_snapshots
 from eventstore.engine.snapshots.row_per_day import SNAPSHOTS
 from eventstore.engine.standing import rules_in_force
 from eventstore.kernel.folding import Folding
+from eventstore.log.buckets import buckets_of
 from eventstore.log.connection import PROJECTION_LOCK, Connection
 from eventstore.log.counting import count_rows
 from eventstore.log.epochs import current_epoch
@@ -170,8 +171,9 @@ def _rebuild_projection(
     started = time.monotonic()
     folding = rules_in_force(connection, projection)
     stand = standing_buckets(connection, projection, folding)
-    wanted = [bucket for bucket in range(BUCKETS) if bucket not in stand]
-    events = count_rows(connection, "order_events").rows * len(wanted) // BUCKETS
+    buckets = buckets_of(connection)
+    wanted = [bucket for bucket in range(buckets) if bucket not in stand]
+    events = count_rows(connection, "order_events").rows * len(wanted) // buckets
     with shown(projection.name, events) as on_progress:
         for _ in replay(projection, folding, wanted, on_progress):
             pass  # each has committed, and stands

@@ -15,13 +15,15 @@ from psycopg import sql
 
 from eventstore.engine.fold import write_outcomes
 from eventstore.engine.garbage import rarely_collected
-from eventstore.engine.projection import BUCKETS, Outcome, Projection, Target
+from eventstore.engine.projection import Outcome, Projection, Target
 from eventstore.engine.quarantine import quarantine
 from eventstore.engine.reading import events_of, events_of_bucket
 from eventstore.engine.writing import copy_rows, refusal
 from eventstore.kernel.folding import Failure, Folding, advance
 from eventstore.kernel.recorded import FoldEvent
+from eventstore.log.buckets import buckets_of
 from eventstore.log.connection import PROJECTION_LOCK, Connection, sibling
+from eventstore.log.errors import BusyError
 from eventstore.log.feed import horizon, publish_horizon
 
 _REPORT_EVERY = 2_000
@@ -54,20 +56,24 @@ def replay_bucket(
     are the rules, by default the current ones. One ``for_preview`` waits for a person to promote it. Two
     replays of the same bucket at once take turns.
     """
-    if not 0 <= bucket < BUCKETS:
-        raise ValueError(f"bucket {bucket} does not exist: buckets are 0 to {BUCKETS - 1}")
+    buckets = buckets_of(connection)
+    if not 0 <= bucket < buckets:
+        raise ValueError(f"bucket {bucket} does not exist: buckets are 0 to {buckets - 1}")
+    table = projection.candidate_bucket(bucket, buckets)
     started = time.monotonic()
     folding = folding or projection.current
     counted = _Counter(on_progress)
     with rarely_collected, connection.transaction():
         connection.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))",
-            (PROJECTION_LOCK, projection.candidate_bucket(bucket)),
+            (PROJECTION_LOCK, table),
         )
         connection.execute(
             "DELETE FROM replay_buckets WHERE projection = %s AND bucket = %s", (projection.name, bucket)
         )
-        connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(projection.candidate_bucket(bucket))))
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(table)))
+        if buckets_of(connection) != buckets:  # from here on nobody splits the log anew
+            raise BusyError("the log was split into other buckets meanwhile: replay again")
         connection.execute(
             "DELETE FROM quarantine WHERE projection = %s AND order_bucket(order_id) = %s",
             (projection.candidate, bucket),
@@ -75,8 +81,8 @@ def replay_bucket(
         with sibling(connection) as source:
             publish_horizon(source)
             until = horizon(source)
-            target = projection.target(projection.candidate_bucket(bucket), folding)
-            events = counted(events_of_bucket(source, projection.events, bucket, until))
+            target = projection.target(table, folding)
+            events = counted(events_of_bucket(source, projection.events, bucket, buckets, until))
             rows, failures = _write(
                 connection, target, target.layout.outcomes(target, events, advance), until
             )

@@ -16,6 +16,7 @@ from eventstore.ingestion.files import InputFileError
 from eventstore.ingestion.places import look
 from eventstore.kernel.counted import counted
 from eventstore.kernel.verdicts import Verdict
+from eventstore.log.buckets import buckets_of, locks_lacking
 from eventstore.log.connection import Connection, open_connection
 from eventstore.log.errors import EventStoreError
 from eventstore.log.outages import refusal
@@ -72,6 +73,7 @@ def examine() -> Iterator[Verdict]:
             yield (schema := _schema(connection))
             if schema.level == "ok":
                 yield _rights(connection)
+                yield _buckets(connection)
         except Error as error:
             yield _bad("doctor-schema", "schema", refusal(error), None)
     yield _port(port, url)
@@ -174,6 +176,25 @@ def _rights(connection: Connection) -> Verdict:
             next=f"where it is to: {grants}",
         )
     return _good("doctor-rights", "rights", said)
+
+
+def _buckets(connection: Connection) -> Verdict:
+    """Whether Dagster's partitions are those of the log, and the server bears so many tables."""
+    number, said = buckets_of(connection), settings.buckets()
+    if number != said:
+        return Verdict(
+            code="doctor-buckets",
+            level="warn" if settings.given_buckets() is None else "fail",
+            subject="buckets",
+            sentence=f"the log has {number}, and Dagster, where `make up` does not start it, takes it to "
+            f"have {said}",
+            next=settings.how_to_say_buckets(number),
+        )
+    if (locks := locks_lacking(connection, number)) is not None:
+        return Verdict(
+            code="doctor-buckets", level="warn", subject="buckets", sentence=locks[0], next=locks[1]
+        )
+    return _good("doctor-buckets", "buckets", f"{number}, as the settings say")
 
 
 def _port(port: int, url: str) -> Verdict:

@@ -21,7 +21,13 @@ from eventstore.server.urls import without_password
 
 PROMOTION = "promotion."
 #: Variables that say what a key of the file says too.
-_OF_KEYS = {"DATABASE_URL", "DATABASE_URL_FILE", "PORT", "EVENTSTORE_RAY_ADDRESS"}
+_OF_KEYS = {"DATABASE_URL", "DATABASE_URL_FILE", "PORT", "EVENTSTORE_RAY_ADDRESS", "EVENTSTORE_BUCKETS"}
+
+_VARIABLES = (
+    ("port", "PORT"),
+    ("ray_address", "EVENTSTORE_RAY_ADDRESS"),
+    ("buckets", "EVENTSTORE_BUCKETS"),
+)
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +89,7 @@ def facts() -> list[Setting]:
         "port": str(here.port()),
         "concurrent_runs": str(here.concurrent_runs()),
         "replay_runs": str(here.replay_runs()),
+        "buckets": str(here.buckets()),
         "buckets_per_run": str(here.buckets_per_run()),
         "ray_address": here.ray_address() or "none",
     }
@@ -90,7 +97,7 @@ def facts() -> list[Setting]:
     for field in msgspec.structs.fields(Machine):
         value = getattr(machine, field.name)
         source = FILE if field.name in said else "default"
-        for key, variable in (("port", "PORT"), ("ray_address", "EVENTSTORE_RAY_ADDRESS")):
+        for key, variable in _VARIABLES:
             if field.name == key and os.environ.get(variable, "").strip():
                 source = variable
         if field.name == "database_url" and given:

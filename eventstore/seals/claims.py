@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from eventstore.kernel.buckets import is_possible
+from eventstore.kernel.counted import counted
 from eventstore.log.connection import Connection
 from eventstore.seals import records
 from eventstore.seals.checkpoint import LEAF_FORMAT, Signed, read_checkpoint
 from eventstore.seals.epochs import current_epoch
 from eventstore.seals.folder import Unreadable
 from eventstore.seals.keyring import Keyring
-from eventstore.seals.leaves import BUCKETS
 from eventstore.seals.note import NoteError
 from eventstore.seals.problems import NAMED, Problem
 from eventstore.seals.walk import Boundary
@@ -174,10 +175,17 @@ class Claims:
 
     def _is_genuine(self, signed: Signed, where: str) -> bool:
         made = signed.checkpoint
-        if len(made.heads) != BUCKETS or made.leaf_format != LEAF_FORMAT:
+        trees = len(made.heads)
+        if not is_possible(trees) or made.leaf_format != LEAF_FORMAT:
             self.doubts.append(
                 f"checkpoint {made.number} {where} is of leaf format {made.leaf_format} with "
-                f"{len(made.heads)} trees, which this release does not know: use a newer one"
+                f"{trees} trees, which this release does not know: use a newer one"
+            )
+            return False
+        if self.head is not None and trees != len(self.head.checkpoint.heads):
+            self.doubts.append(
+                f"checkpoint {made.number} {where} is of a log of {counted(trees, 'bucket')}, and those "
+                f"before it of one of {len(self.head.checkpoint.heads)}: a log with events keeps them"
             )
             return False
         if not self._ring.anchors or self._ring.signer(signed.note, made.number) is not None:

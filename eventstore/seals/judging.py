@@ -12,7 +12,6 @@ from eventstore.kernel.counted import counted
 from eventstore.kernel.moments import moment
 from eventstore.log.connection import Connection, sibling
 from eventstore.seals.claims import Outsider
-from eventstore.seals.leaves import BUCKETS
 from eventstore.seals.problems import Difference, Problem
 from eventstore.seals.standing import Standing
 from eventstore.seals.walk import Boundary, Claim, Progress, Segment, Walked, walk, walk_rows
@@ -98,7 +97,7 @@ def what_is_missing(connection: Connection, standing: Standing, beyond: Outsider
         f"{counted(made.size, 'event')}, and {has}: the database is an older one, or was cut",
         checkpoint=made.number,
     )
-    for bucket in range(BUCKETS):
+    for bucket in range(len(made.heads)):
         if bucket not in standing.tables:
             continue  # judged already
         wanted = Boundary(*made.heads[bucket], made.number, made.number)

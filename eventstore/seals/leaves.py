@@ -13,9 +13,8 @@ _HERE = Path(__file__).parent / "sql"
 _BUCKETS = (_HERE / "buckets.sql").read_text(encoding="utf-8")
 LEAF = sql.SQL((_HERE / "leaf_1.sql").read_text(encoding="utf-8"))
 _LEAVES = sql.SQL((_HERE / "leaves.sql").read_text(encoding="utf-8"))
-_BOUND = re.compile(r"modulus 16, remainder ([0-9]+)", re.IGNORECASE)
+_BOUND = re.compile(r"modulus ([0-9]+), remainder ([0-9]+)", re.IGNORECASE)
 
-BUCKETS = 16
 BEGINNING = UUID(int=0)
 
 
@@ -25,12 +24,14 @@ class Leaves(NamedTuple):
     hashes: bytes  #: 32 bytes each
 
 
-def buckets(connection: Connection) -> dict[int, sql.Identifier]:
-    """The table of each bucket: what `order_events` consists of now, whatever the tables are called."""
+def buckets(connection: Connection, number: int) -> dict[int, sql.Identifier]:
+    """The tables of so many buckets: what `order_events` consists of now, whatever the tables are called. One
+    that holds other rows than a bucket of that number does is none.
+    """
     found = {}
     for bound, schema, table in connection.execute(_BUCKETS):
-        if remainder := _BOUND.search(bound):
-            found[int(remainder[1])] = sql.Identifier(schema, table)
+        if (said := _BOUND.search(bound)) and int(said[1]) == number:
+            found[int(said[2])] = sql.Identifier(schema, table)
     return found
 
 

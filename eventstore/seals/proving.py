@@ -65,7 +65,7 @@ def prove_event(connection: Connection, event_id: UUID, number: int | None = Non
     with _in_one_moment(connection):
         signed = sealed_checkpoint(connection, number)
         made = signed.checkpoint
-        found = _find(connection, event_id)
+        found = _find(connection, event_id, len(made.heads))
         stored = read_trees(connection)[found.bucket]
         head = made.heads[found.bucket]
         index = _index(connection, found.bucket, stored, event_id)
@@ -97,7 +97,10 @@ def prove_growth(connection: Connection, old: Signed, new: Signed) -> Consistenc
         old, new = new, old
     paths = []
     with _in_one_moment(connection):
-        for bucket, stored in enumerate(read_trees(connection)):
+        trees = read_trees(connection)
+        if not len(old.checkpoint.heads) == len(new.checkpoint.heads) == len(trees):
+            raise SealError("the checkpoints, and the log of this database, have not as many buckets each")
+        for bucket, stored in enumerate(trees):
             before, after = old.checkpoint.heads[bucket], new.checkpoint.heads[bucket]
             if not before.size <= after.size <= stored.size:
                 raise SealError(
@@ -125,8 +128,8 @@ def _in_one_moment(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _find(connection: Connection, event_id: UUID) -> _Found:
-    for bucket, table in buckets(connection).items():
+def _find(connection: Connection, event_id: UUID, number: int) -> _Found:
+    for bucket, table in buckets(connection, number).items():
         row = connection.execute(_EVENT.format(leaf=LEAF, bucket=table), (event_id,), binary=True).fetchone()
         if row is not None:
             return _Found(bucket, row[0], row[1])

@@ -6,7 +6,7 @@ from uuid import UUID
 from eventstore.log.connection import Connection
 from eventstore.seals.checkpoint import Checkpoint, Head
 from eventstore.seals.errors import SealError
-from eventstore.seals.leaves import BEGINNING, BUCKETS, buckets, prefer_index, read_leaves
+from eventstore.seals.leaves import BEGINNING, buckets, prefer_index, read_leaves
 from eventstore.seals.outside import Outside
 from eventstore.seals.standing import stand
 from eventstore.seals.tree import Tree
@@ -33,20 +33,23 @@ def repair(
         connection.execute(
             "LOCK TABLE public.seal_trees IN EXCLUSIVE MODE; "
             "ALTER TABLE public.seal_tiles DISABLE TRIGGER append_only; DELETE FROM public.seal_tiles; "
-            "ALTER TABLE public.seal_tiles ENABLE ALWAYS TRIGGER append_only; "
-            "INSERT INTO public.seal_trees (bucket) SELECT generate_series(0, 15) ON CONFLICT DO NOTHING"
+            "ALTER TABLE public.seal_tiles ENABLE ALWAYS TRIGGER append_only"
+        )
+        connection.execute(
+            "INSERT INTO public.seal_trees (bucket) SELECT generate_series(0, %s) ON CONFLICT DO NOTHING",
+            (len(made.heads) - 1,),
         )
         newest = connection.execute("SELECT max(number) FROM public.seal_checkpoints").fetchone()
         if newest != (made.number,):
             raise SealError("somebody sealed meanwhile: run it again")
         prefer_index(connection)
-        for bucket in range(BUCKETS):
+        for bucket in range(len(made.heads)):
             _make(connection, bucket, made, on_progress)
     return made.size
 
 
 def _make(connection: Connection, bucket: int, made: Checkpoint, on_progress: Callable[[int], None]) -> None:
-    table = buckets(connection).get(bucket)
+    table = buckets(connection, len(made.heads)).get(bucket)
     if table is None:
         raise SealError(f"the table of bucket {bucket} of the log is gone")
     tree = Tree()

@@ -19,7 +19,7 @@ from eventstore.seals.checkpoint import LEAF_FORMAT, Checkpoint, Signed, read_ch
 from eventstore.seals.copies import hand_out, refuse_to_go_back
 from eventstore.seals.epochs import current_epoch
 from eventstore.seals.errors import SealError
-from eventstore.seals.leaves import BEGINNING, BUCKETS, buckets, prefer_index, read_leaves
+from eventstore.seals.leaves import BEGINNING, buckets, prefer_index, read_leaves
 from eventstore.seals.note import NoteError
 from eventstore.seals.outside import Outside
 from eventstore.seals.signing import signing_key
@@ -149,9 +149,9 @@ def _step(connection: Connection, outside: Outside, step: int) -> int:
 
 def _grow(connection: Connection, trees: list[Tree], after: UUID, until: UUID) -> int:
     """Let each tree grow by the events of its bucket; returns how many."""
-    tables = buckets(connection)
+    tables = buckets(connection, len(trees))
     events = 0
-    for bucket in range(BUCKETS):
+    for bucket in range(len(trees)):
         if bucket not in tables:
             raise SealError(f"the table of bucket {bucket} of the log is gone: restore it before sealing")
         found = read_leaves(connection, tables[bucket], after, until)

@@ -12,7 +12,6 @@ from eventstore.log.connection import Connection
 from eventstore.log.settings import policy
 from eventstore.seals.claims import Window
 from eventstore.seals.judging import WORKERS, Judged, Part, judge
-from eventstore.seals.leaves import BUCKETS
 from eventstore.seals.outside import Outside
 from eventstore.seals.sealing import clock
 from eventstore.seals.standing import Standing, stand
@@ -102,8 +101,9 @@ def _plan(standing: Standing, position: _Position, budget: int) -> tuple[list[Pa
         return [], position
     parts: list[Part] = []
     left = max(budget // TILE, 1)
-    for bucket in range(position.bucket, BUCKETS):
-        whole = head.checkpoint.heads[bucket].size // TILE
+    heads = head.checkpoint.heads
+    for bucket in range(position.bucket, len(heads)):
+        whole = heads[bucket].size // TILE
         first = min(position.tile, whole) if bucket == position.bucket else 0
         if first + left < whole:
             return [*parts, Part(bucket, Segment(first, first + left))], position._replace(
@@ -111,7 +111,7 @@ def _plan(standing: Standing, position: _Position, budget: int) -> tuple[list[Pa
             )
         parts.append(Part(bucket, Segment(first)))
         left -= whole - first + 1  # what fills no tile counts as one
-        if left <= 0 and bucket + 1 < BUCKETS:
+        if left <= 0 and bucket + 1 < len(heads):
             return parts, position._replace(bucket=bucket + 1, tile=0)
     return parts, None
 

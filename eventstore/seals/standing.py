@@ -25,6 +25,7 @@ class Standing(NamedTuple):
     claims: Claims
     trees: list[Tree]
     tables: dict[int, sql.Identifier]
+    buckets: int  #: how many there are
     unsealed: int
 
     def claim(self, bucket: int) -> Claim:
@@ -74,7 +75,11 @@ def stand(
             claims.take_outside(connection, ((place.path, outside.folder.read(place)) for place in known))
         claims.take_outside(connection, copies, keep=True)
         _doubt(claims, ring, outside)
-        return Standing(claims, read_trees(connection), buckets(connection), _unsealed(connection, claims))
+        trees = read_trees(connection)
+        # As was signed: a log that was split anew since has no tables for what was sealed.
+        signed = claims.head or (claims.beyond.signed if claims.beyond else None)
+        number = len(signed.checkpoint.heads) if signed else len(trees)
+        return Standing(claims, trees, buckets(connection, number), number, _unsealed(connection, claims))
 
 
 def _doubt(claims: Claims, ring: Keyring, outside: Outside) -> None:

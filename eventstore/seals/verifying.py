@@ -12,7 +12,6 @@ from eventstore.seals import records
 from eventstore.seals.epochs import declared
 from eventstore.seals.errors import SealError
 from eventstore.seals.judging import WORKERS, Judged, Part, judge, what_is_missing
-from eventstore.seals.leaves import BUCKETS
 from eventstore.seals.naming import name
 from eventstore.seals.note import VerifierKey
 from eventstore.seals.outside import Outside
@@ -57,7 +56,7 @@ def verify(
     kept elsewhere; ``since`` leaves out the tiles whose events have ids up to it. Writes nothing.
     """
     standing = stand(connection, outside, keys=keys, against=against)
-    parts = [Part(bucket, _segment(connection, bucket, since)) for bucket in range(BUCKETS)]
+    parts = [Part(bucket, _segment(connection, bucket, since)) for bucket in range(standing.buckets)]
     judged = judge(connection, standing, parts, workers=workers, on_progress=on_progress)
     return summarise(connection, outside, standing, judged)
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 from psycopg.conninfo import conninfo_to_dict
 
 from eventstore.kernel.addresses import SCHEMES, begins_like_one, has_secrets
+from eventstore.kernel.buckets import POSSIBLE, is_possible
 from eventstore.kernel.shown import printable, shown
 from eventstore.server.errors import ServerError
 from eventstore.server.urls import checked, checked_head
@@ -97,11 +98,19 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             extra={"example": 2},
         ),
     ] = None
+    buckets: Annotated[
+        Annotated[int, Meta(ge=1, le=256)] | None,
+        Meta(
+            description="into how many buckets `init` splits a log without events, and how many partitions "
+            "Dagster replays; a power of two, 16 where nothing is said",
+            extra={"variable": "EVENTSTORE_BUCKETS", "example": 16},
+        ),
+    ] = None
     buckets_per_run: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None,
         Meta(
-            description="how many buckets of the log a run of a replay takes; where nothing is said 4, and "
-            "fewer where more processors than 2 share them",
+            description="how many buckets of the log a run of a replay takes; where nothing is said a "
+            "quarter of them, and fewer where more processors than 2 share them",
             extra={"example": 4},
         ),
     ] = None
@@ -176,6 +185,8 @@ def read_machine(home: Path) -> Machine:
         if url := getattr(machine, name):
             _refuse_password(checked(url, name=f"{file}: {name}"), file, name)
     _check_landing(machine.landing, file)
+    if machine.buckets is not None and not is_possible(machine.buckets):
+        raise ServerError(f"{file}: buckets: {machine.buckets} cannot be: give {POSSIBLE}")
     for name in ("checkpoints", "backups"):
         if begins_like_one(getattr(machine, name) or ""):
             raise ServerError(f"{file}: {name} must be a folder: this begins as a URL does")

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eventstore.kernel.addresses import begins_like_one
+from eventstore.kernel.buckets import DEFAULT, POSSIBLE, is_possible
+from eventstore.kernel.shown import shown
 from eventstore.server import embedded
 from eventstore.server.errors import ServerError
 from eventstore.server.machine import FILE, Machine, read_machine
@@ -26,6 +28,8 @@ VARIABLES = {
     "by the clock",
     "EVENTSTORE_RAY_ADDRESS": "the head of a Ray cluster whose nodes execute the runs, http://host:8265; "
     "none: this machine does",
+    "EVENTSTORE_BUCKETS": "into how many buckets a log without events is split, as buckets in the file "
+    "says it",
     "EVENTSTORE_CPUS": "how many processors to plan runs for; those of the cluster or of this machine by "
     "default",
     "ALERT_WEBHOOK_URL": "where alerts are posted, such as an incoming webhook of Slack; none: nowhere",
@@ -171,10 +175,33 @@ def replay_runs() -> int:
     return machine().replay_runs or max(2, processors())
 
 
+def given_buckets() -> int | None:
+    """The number of buckets that somebody said; None where nobody did."""
+    said = _variable("EVENTSTORE_BUCKETS")
+    if not said:
+        return machine().buckets
+    number = int(said[:4]) if said.isascii() and said.isdecimal() else 0
+    if not is_possible(number):
+        raise ServerError(f"EVENTSTORE_BUCKETS cannot be {shown(said)}: give {POSSIBLE}")
+    return number
+
+
+def buckets() -> int:
+    """How many buckets Dagster takes the log to have: to define its partitions it asks no database."""
+    return given_buckets() or DEFAULT
+
+
+def how_to_say_buckets(number: int) -> str:
+    """What makes ``buckets()`` another number."""
+    if _variable("EVENTSTORE_BUCKETS"):
+        return f"set EVENTSTORE_BUCKETS={number}"
+    return f"write buckets = {number} into {file()}"
+
+
 def buckets_per_run() -> int:
     """To start a run takes seconds, so one takes some buckets; but there must be runs for all processors."""
     said = machine().buckets_per_run
-    return said or min(4, max(1, 8 // replay_runs()))
+    return said or max(1, buckets() // max(4, 2 * replay_runs()))
 
 
 def backups() -> Path | None:

@@ -22,6 +22,7 @@ from dagster_ray.configs import RayExecutionConfig
 from dagster_ray.core.run_launcher import RayRunLauncher, get_job_submission_id_from_run_id
 from ray.job_submission import JobStatus
 
+from eventstore.server import settings
 from eventstore.server.urls import checked_head
 from pipelines.cluster.doubts import Doubts
 from pipelines.cluster.head import Head, HeadAwayError
@@ -122,7 +123,11 @@ class ClusterRunLauncher(RayRunLauncher):
 
     def _public_variables(self) -> dict[str, str]:
         """Whoever may look at the cluster's pages sees them."""
-        return {"EVENTSTORE_RAY_ADDRESS": self.address, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
+        return {
+            "EVENTSTORE_RAY_ADDRESS": self.address,
+            "EVENTSTORE_BUCKETS": str(settings.buckets()),  # the same partitions here and there
+            "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S),
+        }
 
     def _is_there(self, job: str) -> bool:
         """Whether the head has it, and it lives: one that ended before its run began is begun anew."""

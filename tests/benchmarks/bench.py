@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-from eventstore.engine.projection import BUCKETS
 from eventstore.log.connection import Connection, open_connection
 from tests.benchmarks import generate
 from tests.benchmarks.server import Server
 from tests.benchmarks.workers import peak_mb, replay
+from tests.buckets import BUCKETS
 from tests.shipped import promote_projection as promote
 from tests.shipped import refresh
 

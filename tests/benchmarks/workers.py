@@ -12,6 +12,7 @@ from eventstore.log.feed import horizon, publish_horizon
 from eventstore.orders.domain import DOMAIN, ORDERS
 from eventstore.seals.outside import Outside
 from eventstore.seals.sealing import seal as seal_log
+from tests.buckets import BUCKETS, part
 from tests.shipped import replay_bucket
 
 #: What a fold needs of an event.
@@ -39,7 +40,7 @@ def drain(url: str, bucket: int) -> float:
         publish_horizon(connection)
         until = horizon(connection)
         query = (
-            f"COPY (SELECT {_COLUMNS} FROM order_events_{bucket:02d} WHERE id <= %s "
+            f"COPY (SELECT {_COLUMNS} FROM {part('order_events', bucket)} WHERE id <= %s "
             "ORDER BY order_id, created_at, version) TO STDOUT"
         )
         with connection.cursor() as cursor, cursor.copy(query, (until,)) as copy:
@@ -93,8 +94,8 @@ def drain_in_order_of_ids(url: str) -> float:
     """Read all columns of the log, bucket by bucket, and throw them away; returns the seconds."""
     started = time.perf_counter()
     with open_connection(url) as connection:
-        for bucket in range(16):
-            query = f"COPY (SELECT * FROM order_events_{bucket:02d} ORDER BY id) TO STDOUT"
+        for bucket in range(BUCKETS):
+            query = f"COPY (SELECT * FROM {part('order_events', bucket)} ORDER BY id) TO STDOUT"
             with connection.cursor() as cursor, cursor.copy(query) as copy:
                 for _ in copy:
                     pass

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import eventstore
-from eventstore.engine.projection import BUCKETS
 from eventstore.orders.domain import DOMAIN
+from tests.buckets import BUCKETS
 from tests.chaos import naive
 from tests.chaos.findings import Findings
 from tests.chaos.naive import Event, Order

@@ -4,8 +4,9 @@ import time
 from datetime import date, timedelta
 from typing import Any
 
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.orders.domain import DOMAIN
+from tests.buckets import BUCKETS
 from tests.chaos.happenings import DAYS
 from tests.chaos.stage import Connection, Player
 from tests.shipped import (

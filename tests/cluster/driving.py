@@ -15,6 +15,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from pipelines.cluster.head import Head, HeadAwayError
 from pipelines.cluster.local import LocalCluster
+from tests.buckets import BUCKETS
 from tests.graphql import ask
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ class Dagster:
 
     def replay(self) -> str:
         """Launches a backfill of all buckets of ``orders_replay`` and, after them, of ``orders``."""
-        keys = [f"{bucket:02d}" for bucket in range(16)]
+        keys = [f"{bucket:02d}" for bucket in range(BUCKETS)]
         launched = self.query(
             "mutation ($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {"
             " __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",

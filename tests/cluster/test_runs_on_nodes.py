@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("dagster_ray", reason="needs the extra [ray]: make test-cluster")
 
 from eventstore.orders.domain import DOMAIN
+from tests.buckets import BUCKETS
 from tests.cluster.conftest import PASSWORD, Truth, orders_of
 from tests.cluster.driving import Cluster, Dagster, kill, until
 
@@ -33,7 +34,7 @@ def count(database: Database, table: str) -> int:
 @contextmanager
 def held(database: Database, url: str, bucket: int) -> Iterator[None]:
     """While the block lasts, a run that replays the bucket waits where it is about to write."""
-    table = DOMAIN.states.candidate_bucket(bucket)
+    table = DOMAIN.states.candidate_bucket(bucket, BUCKETS)
     with psycopg.connect(url) as blocker:
         blocker.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield

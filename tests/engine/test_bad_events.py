@@ -14,7 +14,7 @@ import pytest
 import eventstore
 from eventstore import UndecodableEvent, UnfoldableEventError
 from eventstore.engine import quarantine
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.quarantine import quarantined
 from eventstore.engine.reading import FOLD_JSON
 from eventstore.face.cloudevents import as_cloudevent
@@ -26,6 +26,7 @@ from eventstore.orders.domain import (
     ORDERS,
 )
 from eventstore.orders.order import OrderState, fold
+from tests.buckets import BUCKETS
 from tests.shipped import (
     RULES,
     build_snapshots,

@@ -11,13 +11,14 @@ from eventstore.engine import change as changing
 from eventstore.engine.change import change_of, promote_change, ready_to_promote, same_rules
 from eventstore.engine.interpretations import interpretations
 from eventstore.engine.made_from import refresh_made_from
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.promote import set_promotion_policy
 from eventstore.engine.refresh import refresh
 from eventstore.engine.replay import replay_bucket
 from eventstore.log.append import append_json
 from eventstore.orders.domain import DOMAIN, HISTORY, ORDERS
 from eventstore.orders.order import ORDER_RULES, OrderState, status_of
+from tests.buckets import BUCKETS
 from tests.engine.standing import before_call
 from tests.killing import kill_when_it_waits_for_a_lock
 

@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventstore.engine.derived import Derived, refresh_derived
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.kernel.folding import Folding
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import CUSTOMERS, DAILY_ORDER_METRICS, ORDER_COUNTS, ORDERS
 from eventstore.orders.events import OrderDelivered, OrderPaid
 from eventstore.orders.order import RULES_1, OrderState
+from tests.buckets import BUCKETS
 from tests.shipped import promote_projection as promote
 from tests.shipped import refresh, replay_bucket
 

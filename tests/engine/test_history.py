@@ -15,12 +15,12 @@ from psycopg.rows import dict_row
 
 from eventstore.engine import refresh as refreshing
 from eventstore.engine.history.overlaps import overlaps
-from eventstore.engine.projection import BUCKETS
 from eventstore.engine.reading import FOLD_JSON
 from eventstore.kernel.recorded import FoldEvent, UndecodedEvent
 from eventstore.log.append import append_json
 from eventstore.orders.domain import HISTORY
 from eventstore.orders.order import OrderState, fold
+from tests.buckets import BUCKETS
 from tests.shipped import events_in, refresh_history, replay_bucket
 from tests.shipped import promote_projection as promote
 

@@ -16,8 +16,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from eventstore.engine.history.overlaps import overlaps
-from eventstore.engine.projection import BUCKETS
 from eventstore.orders.domain import HISTORY
+from tests.buckets import BUCKETS
 from tests.shipped import promote_projection as promote
 from tests.shipped import refresh_history, replay_bucket
 

@@ -17,7 +17,6 @@ from psycopg.types.json import Jsonb
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from eventstore.engine.history.overlaps import overlaps
-from eventstore.engine.projection import BUCKETS
 from eventstore.engine.quarantine import quarantined
 from eventstore.engine.refresh import live
 from eventstore.engine.standing import lock
@@ -26,6 +25,7 @@ from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import HISTORY
 from eventstore.orders.order import OrderState, status_of
+from tests.buckets import BUCKETS
 from tests.shipped import RULES, events_between, refresh, refresh_history, replay_bucket
 from tests.shipped import promote_projection as promote
 

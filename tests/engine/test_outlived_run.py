@@ -11,13 +11,13 @@ import psycopg
 import pytest
 
 from eventstore.engine import replay as replaying
-from eventstore.engine.projection import BUCKETS
 from eventstore.engine.replay import BucketReplayed
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import ORDERS
 from eventstore.orders.events import OrderShipped
 from eventstore.orders.order import OrderState
+from tests.buckets import BUCKETS
 from tests.engine.standing import before_call, begin
 from tests.shipped import RULES, refresh, replay_bucket
 from tests.shipped import promote_projection as promote

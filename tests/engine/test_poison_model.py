@@ -15,18 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventstore.engine import refresh as refreshing
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.row_per_order import ROW_PER_ORDER
 from eventstore.kernel.codec import Codec
 from eventstore.log.append import append_json
 from eventstore.orders.domain import HISTORY  # was HISTORY
+from tests.buckets import BUCKETS, KEYS
 from tests.shipped import promote_projection as promote
 from tests.shipped import refresh, replay_bucket
 
 Database = psycopg.Connection[Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FITS = range(-32_768, 32_768)  #: smallint
-TABLES = """
+TABLES = f"""
 CREATE TABLE tallies (order_id uuid PRIMARY KEY, total smallint NOT NULL, version int NOT NULL,
                       last_event_at timestamptz NOT NULL, fold_version text);
 CREATE TABLE tallies_candidate (LIKE tallies INCLUDING ALL) PARTITION BY HASH (order_id);
@@ -35,11 +36,13 @@ CREATE TABLE tally_history (LIKE tallies, valid_from timestamptz NOT NULL, valid
                             PRIMARY KEY (order_id, recorded_to, valid_from),
                             CHECK (valid_from < valid_to), CHECK (recorded_from < recorded_to));
 CREATE TABLE tally_history_candidate (LIKE tally_history INCLUDING ALL) PARTITION BY HASH (order_id);
-DO $$ BEGIN FOR bucket IN 0..15 LOOP
+DO $$ BEGIN FOR bucket IN 0..{BUCKETS - 1} LOOP
     EXECUTE format('CREATE TABLE tallies_candidate_%1$s PARTITION OF tallies_candidate
-                    FOR VALUES WITH (MODULUS 16, REMAINDER %2$s)', lpad(bucket::text, 2, '0'), bucket);
+                    FOR VALUES WITH (MODULUS {BUCKETS}, REMAINDER %2$s)',
+                   lpad(bucket::text, {len(KEYS[0])}, '0'), bucket);
     EXECUTE format('CREATE TABLE tally_history_candidate_%1$s PARTITION OF tally_history_candidate
-                    FOR VALUES WITH (MODULUS 16, REMAINDER %2$s)', lpad(bucket::text, 2, '0'), bucket);
+                    FOR VALUES WITH (MODULUS {BUCKETS}, REMAINDER %2$s)',
+                   lpad(bucket::text, {len(KEYS[0])}, '0'), bucket);
 END LOOP; END $$;
 """
 

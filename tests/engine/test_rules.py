@@ -13,7 +13,7 @@ import pytest
 
 from eventstore.engine.candidate import candidate
 from eventstore.engine.preview_report import as_markdown
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.quarantine import quarantined
 from eventstore.kernel.codec import Codec
 from eventstore.kernel.events import Event as EventType
@@ -22,6 +22,7 @@ from eventstore.log.connection import open_connection
 from eventstore.orders.domain import ORDERS
 from eventstore.orders.events import EVENTS, OrderShipped
 from eventstore.orders.order import OrderState, status_of
+from tests.buckets import BUCKETS
 from tests.shipped import RULES, current, preview, read, refresh, replay_bucket, set_promotion_policy
 from tests.shipped import promote_projection as promote
 

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import psycopg
 
-from eventstore.engine.projection import BUCKETS
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import ORDERS
 from eventstore.orders.order import OrderState, status_of
+from tests.buckets import BUCKETS
 from tests.killing import kill_when_it_waits_for_a_lock, until
 from tests.shipped import RULES, ingest, preview, refresh, replay_bucket
 from tests.shipped import promote_projection as promote

@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from eventstore.engine.projection import BUCKETS
 from eventstore.engine.snapshots import build as snapshots
 from eventstore.engine.state import UnfoldableEventError, UnknownVersionError
 from eventstore.kernel.days import CHECKPOINT_EVERY, start_of_day_ms
@@ -22,6 +21,7 @@ from eventstore.log.connection import open_connection
 from eventstore.orders.domain import ORDERS
 from eventstore.orders.events import OrderShipped
 from eventstore.orders.order import OrderState, Rules
+from tests.buckets import BUCKETS
 from tests.shipped import (
     RULES,
     build_snapshots,

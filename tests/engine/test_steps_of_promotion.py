@@ -14,7 +14,7 @@ from eventstore.engine import candidate as catching_up
 from eventstore.engine import promote as promoting
 from eventstore.engine import refresh as refreshing
 from eventstore.engine import replay as replaying
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.quarantine import quarantined
 from eventstore.engine.refresh import Refreshed
 from eventstore.engine.replay import BucketReplayed
@@ -26,6 +26,7 @@ from eventstore.orders.domain import (
 )
 from eventstore.orders.events import OrderShipped
 from eventstore.orders.order import OrderState
+from tests.buckets import BUCKETS, part
 from tests.engine.standing import before_call, begin, differences
 from tests.shipped import RULES, preview, refresh, replay_bucket
 from tests.shipped import promote_projection as promote
@@ -118,10 +119,10 @@ def test_a_bucket_holds_all_events_up_to_its_watermark_and_none_above(
         append_json(other, order_of(connection, 3), [paid()])
         append_json(connection, order, [SHIPPED])
         replayed = replay_bucket(connection, 3)
-        assert differences(connection, "orders_candidate_03", replayed.watermark) == []
+        assert differences(connection, part("orders_candidate", 3), replayed.watermark) == []
     assert connection.execute("SELECT version FROM orders_candidate").fetchall() == [(1,)]
     replayed = replay_bucket(connection, 3)
-    assert differences(connection, "orders_candidate_03", replayed.watermark) == []
+    assert differences(connection, part("orders_candidate", 3), replayed.watermark) == []
 
 
 def test_a_replay_holds_what_was_committed_before_it_though_nobody_has_read_since(
@@ -168,7 +169,7 @@ def test_a_promotion_brings_all_buckets_to_the_watermark_of_the_one_that_is_furt
     connection: Connection,
 ) -> None:
     """A bucket that was replayed again lies above the live table and above the others."""
-    first, second = order_of(connection, 3), order_of(connection, 4)
+    first, second = order_of(connection, 3), order_of(connection, 2)
     for order in (first, second):
         append_json(connection, order, [paid()])
     refresh(connection)
@@ -189,7 +190,7 @@ def test_a_promotion_brings_all_buckets_to_the_watermark_of_the_one_that_is_furt
 def test_an_event_that_a_bucket_holds_already_is_not_folded_again_when_the_others_catch_up(
     connection: Connection, projection: Projection[Any]
 ) -> None:
-    ahead, behind = order_of(connection, 3), order_of(connection, 4)
+    ahead, behind = order_of(connection, 3), order_of(connection, 2)
     for order in (ahead, behind):
         append_json(connection, order, [paid()])
     replay(connection, projection=projection)
@@ -232,7 +233,7 @@ def test_what_came_during_a_replay_is_caught_up_chunk_by_chunk(
 
 def test_a_preview_compares_at_the_watermark_that_is_furthest(connection: Connection) -> None:
     """Neither a bucket that is ahead nor a live table that is behind is a difference of the rules."""
-    first, second = order_of(connection, 3), order_of(connection, 4)
+    first, second = order_of(connection, 3), order_of(connection, 2)
     for order in (first, second):
         append_json(connection, order, [paid()])
     refresh(connection)

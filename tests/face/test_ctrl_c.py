@@ -15,6 +15,7 @@ import typer
 
 from eventstore.face.cli import app
 from eventstore.face.cli.stopping import STANDS
+from tests.buckets import BUCKETS, part
 from tests.killing import until
 
 Connection = psycopg.Connection[Any]
@@ -70,11 +71,11 @@ def stopped(
     [
         ("orders", ("refresh",), "run it again to go on"),
         ("order_history", ("refresh", "--json"), "run it again to go on"),
-        ("orders_candidate_07", ("replay",), "7 of 16 buckets of orders stand"),
+        (part("orders_candidate", 3), ("replay",), f"3 of {BUCKETS} buckets of orders stand"),
         (
-            "order_history_candidate_02",
+            part("order_history_candidate", 2),
             ("replay", "--preview"),
-            "16 of 16 buckets of orders, 2 of 16 buckets of order_history stand",
+            f"{BUCKETS} of {BUCKETS} buckets of orders, 2 of {BUCKETS} buckets of order_history stand",
         ),
     ],
 )

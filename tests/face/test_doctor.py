@@ -11,6 +11,7 @@ from psycopg import sql
 
 from eventstore.server import databases
 from eventstore.server.urls import with_database
+from tests.buckets import BUCKETS
 
 Cli = Callable[..., Any]
 Connection = psycopg.Connection[Any]
@@ -50,6 +51,7 @@ def test_where_nothing_is_missing_all_is_said_to_be_well(cli: Cli) -> None:
         "server",
         "schema",
         "rights",
+        "buckets",
         "port",
     ]
     assert cli("doctor").code == 0
@@ -192,3 +194,14 @@ def test_a_port_that_is_taken(cli: Cli, free: int) -> None:
     assert subject == "port"
     assert f"make up PORT={free + 1}" in line
     assert cli("doctor").code == 0
+
+
+def test_another_number_of_buckets_than_is_said(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.delenv("EVENTSTORE_BUCKETS", raising=False)
+    (home / "eventstore.toml").write_text(f"buckets = {2 if BUCKETS == 1 else 1}")
+    subject, line = failing(cli)
+    assert subject == "buckets"
+    assert f"the log has {BUCKETS}, and Dagster" in line
+    assert f"write buckets = {BUCKETS} into {home / 'eventstore.toml'}" in line

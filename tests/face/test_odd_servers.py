@@ -14,11 +14,11 @@ from psycopg import sql
 
 import eventstore
 from eventstore import Fact, OrderCreated, OrderPaid, OrderShipped
-from eventstore.engine.projection import BUCKETS
 from eventstore.ingestion.rejects import list_rejects
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
 from eventstore.server.urls import database_name, with_database
+from tests.buckets import BUCKETS
 from tests.shipped import (
     append,
     build_snapshots,

@@ -14,6 +14,7 @@ from eventstore.face.cli import projecting
 from eventstore.kernel.folding import Folding
 from eventstore.orders.domain import DOMAIN, HISTORY, ORDERS
 from eventstore.orders.order import OrderState, status_of
+from tests.buckets import BUCKETS
 from tests.shipped import RULES, build_snapshots
 
 Cli = Callable[..., Any]
@@ -104,7 +105,7 @@ def test_one_table_alone_is_changed_by_name_and_the_others_say_so(
     assert cli("replay", "--only", "orders", "--preview").code == 0
     refused = cli("promote")
     assert refused.code == 1
-    assert "of order_history 0 of 16 buckets stand by rules newer" in refused.err
+    assert f"of order_history 0 of {BUCKETS} buckets stand by rules newer" in refused.err
     assert "`eventstore promote --only orders`" in refused.err
     assert statuses(connection) == {"Cancelled": 1}
     assert "projections" not in cli("promote", "--only", "orders", "--json").json
@@ -146,7 +147,7 @@ def test_what_cannot_be_promoted_or_rolled_back_says_what_to_do(
     cli("append", uuid4(), "OrderShipped", "{}")
     nothing = cli("promote")
     assert nothing.code == 1
-    assert "0 of 16 buckets stand" in nothing.err
+    assert f"0 of {BUCKETS} buckets stand" in nothing.err
     assert "`eventstore replay --preview`" in nothing.err
     history = cli("promote", "order_history")
     assert "`eventstore replay order_history --preview`" in history.err

@@ -28,6 +28,7 @@ from eventstore.kernel.verdicts import RUNBOOK
 from eventstore.orders.domain import DOMAIN
 from eventstore.server.urls import with_database
 from pipelines.definitions import build_defs
+from tests.buckets import BUCKETS
 from tests.docs import runbook
 from tests.docs.snippets import Snippet
 from tests.killing import until
@@ -189,7 +190,7 @@ def _(here: Here) -> Iterator[Words]:
 def _(here: Here) -> Iterator[Words]:
     here.connection.execute("UPDATE projections SET fold_version = 'before'")
     for projection in same_rules(DOMAIN, DOMAIN.states):
-        for bucket in range(16):
+        for bucket in range(BUCKETS):
             replay_bucket(here.connection, bucket, projection)
     yield {}
 
@@ -391,6 +392,12 @@ def _(here: Here) -> Iterator[Words]:
     with login(here, name) as url:
         here.setenv("DATABASE_URL", url)
         yield {"ROLE": name}
+
+
+@case("doctor-buckets")
+def _(here: Here) -> Iterator[Words]:
+    here.setenv("EVENTSTORE_BUCKETS", str(1 if BUCKETS > 1 else 2))
+    yield {"NUMBER": BUCKETS}
 
 
 @contextmanager

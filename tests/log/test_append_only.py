@@ -8,10 +8,11 @@ import pytest
 from psycopg import sql
 
 from eventstore.log.append import append_json
+from tests.buckets import BUCKETS, part
 
 Connection = psycopg.Connection[Any]
 PAID = {"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}
-TABLES = ["order_events", *[f"order_events_{bucket:02d}" for bucket in range(16)]]
+TABLES = ["order_events", *[part("order_events", bucket) for bucket in range(BUCKETS)]]
 CHANGES = [
     "UPDATE {} SET event_type = 'x'",
     "UPDATE {} SET event_type = 'x' WHERE false",
@@ -71,7 +72,7 @@ READ = "SELECT * FROM read_events(NULL, 1)"
         ("SELECT publish_horizon()", {"eventstore_reader", "eventstore_projector"}),
         ("SELECT FROM orders", {"eventstore_reader", "eventstore_projector"}),
         ("SELECT FROM order_events", {"eventstore_reader", "eventstore_projector"}),
-        ("SELECT FROM order_events_03", {"eventstore_reader", "eventstore_projector"}),
+        (f"SELECT FROM {part('order_events', 3)}", {"eventstore_reader", "eventstore_projector"}),
         ("DELETE FROM orders", {"eventstore_projector"}),
         ("TRUNCATE orders_candidate", {"eventstore_projector"}),
         ("UPDATE projections SET fold_version = 'x'", {"eventstore_projector"}),
@@ -81,7 +82,7 @@ READ = "SELECT * FROM read_events(NULL, 1)"
         ("DELETE FROM rejects", set()),
         ("INSERT INTO order_events SELECT * FROM order_events", set()),
         ("DELETE FROM order_events", set()),
-        ("TRUNCATE order_events_05", set()),
+        (f"TRUNCATE {part('order_events', 2)}", set()),
         ("SELECT setval('feed_horizon', 0)", set()),
         ("ALTER TABLE order_events DISABLE TRIGGER ALL", set()),
         ("SET LOCAL session_replication_role = replica", set()),

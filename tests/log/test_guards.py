@@ -10,6 +10,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from eventstore.log.connection import open_connection
+from tests.buckets import part
 
 Connection = psycopg.Connection[Any]
 ROW = "(id, order_id, version, event_type, event_data, created_at)"
@@ -61,7 +62,7 @@ def test_an_insert_of_the_owner_is_refused_and_says_why(
     if table == "partition":
         row = connection.execute("SELECT order_bucket(%s)", (order,)).fetchone()
         assert row is not None
-        table = f"order_events_{row[0]:02d}"
+        table = part("order_events", row[0])
     with pytest.raises(psycopg.Error, match="are appended by append_events"):
         connection.execute(
             f"INSERT INTO {table} {ROW} VALUES (%s, %s, 1, 'OrderPaid', '{{}}', 0)", (event_id, order)

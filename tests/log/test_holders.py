@@ -25,6 +25,7 @@ from eventstore.log.holders import (
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import ORDERS
 from eventstore.server import embedded
+from tests.buckets import BUCKETS, part
 from tests.log.sessions import drop_logins, is_alive, make_login, until_blocked
 from tests.shipped import refresh, replay_bucket, upgrade
 
@@ -103,7 +104,7 @@ def test_consumers_replays_migrations_and_order_queues_are_named(
     connection.execute("SELECT save_watermark('billing', '00000000-0000-0000-0000-000000000000')")
     for name, lock in {
         "follower": "SELECT pg_advisory_lock(17748, hashtext('billing'))",
-        "replayer": "SELECT pg_advisory_lock(17747, hashtext('orders_candidate_07'))",
+        "replayer": f"SELECT pg_advisory_lock(17747, hashtext('{part('orders_candidate', 3)}'))",
         "migrator": f"SELECT pg_advisory_lock(0, {migrate._MIGRATION_LOCK})",
         "queue": f"SELECT pg_advisory_lock(17749, uuid_hash('{uuid4()}'))",
         "millisecond": "SELECT pg_advisory_lock(17747::bigint << 48 | 4102444800000)",
@@ -112,7 +113,7 @@ def test_consumers_replays_migrations_and_order_queues_are_named(
     found = {holder.application_name: (holder.kind, holder.name) for holder in lock_holders(connection)}
     assert found == {
         "follower": ("consumer", "billing"),
-        "replayer": ("replay", "orders_candidate_07"),
+        "replayer": ("replay", part("orders_candidate", 3)),
         "migrator": ("migration", None),
         "queue": ("writers", None),
         "millisecond": ("writers", None),
@@ -157,7 +158,7 @@ def test_a_real_replay_shows_its_bucket(connection: Connection, database_url: st
     seen: list[tuple[str, str | None]] = []
     connection.execute(APPEND, (uuid4(), PAID))
     with open_connection(database_url) as worker:
-        for bucket in range(16):
+        for bucket in range(BUCKETS):
             replay_bucket(
                 worker,
                 bucket,
@@ -370,7 +371,7 @@ def test_a_stranger_on_the_lock_of_a_consumer_a_replay_or_a_migration_is_ended_a
         )
         locks = {
             "consumer": "SELECT pg_advisory_lock_shared(17748, hashtext('billing'))",
-            "replay": "SELECT pg_advisory_lock_shared(17747, hashtext('orders_candidate_07'))",
+            "replay": f"SELECT pg_advisory_lock_shared(17747, hashtext('{part('orders_candidate', 3)}'))",
             "migration": f"SELECT pg_advisory_lock_shared(0, {migrate._MIGRATION_LOCK})",
         }
         for kind, lock in locks.items():

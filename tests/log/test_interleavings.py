@@ -14,6 +14,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.log.errors import ConcurrencyError
+from tests.buckets import KEYS
 
 Connection = psycopg.Connection[Any]
 PAID = {"type": "OrderPaid", "data": {"amount": "1.00", "currency": "EUR"}}
@@ -291,7 +292,8 @@ def test_the_bucket_of_an_order_is_its_partition(connection: Connection) -> None
         append(connection, uuid4())
     wrong = connection.execute(
         "SELECT count(*) FROM order_events "
-        "WHERE tableoid <> format('order_events_%s', lpad(order_bucket(order_id)::text, 2, '0'))::regclass"
+        "WHERE tableoid <> ('order_events_' || lpad(order_bucket(order_id)::text, %s, '0'))::regclass",
+        (len(KEYS[0]),),
     ).fetchone()
     assert wrong == (0,)
 

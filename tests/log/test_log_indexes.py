@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from eventstore.log.connection import open_connection
 from eventstore.log.schema import log_indexes, migrate
+from tests.buckets import BUCKETS, PARTS_OF_THE_LOG, part
 from tests.killing import running, until
 from tests.log.schema_objects import objects
 from tests.shipped import upgrade
@@ -33,8 +34,7 @@ def old(new_database: Callable[..., str]) -> tuple[str, list[UUID]]:
     orders = [uuid4() for _ in range(100)]
     with open_connection(url) as connection:
         connection.execute(
-            "DO $$ BEGIN FOR bucket IN 0..15 LOOP EXECUTE format('DROP INDEX order_events_%1$s_identity, "
-            "order_events_%1$s_long_streams', lpad(bucket::text, 2, '0')); END LOOP; END $$;"
+            f"DROP INDEX {', '.join(f'{p}_identity, {p}_long_streams' for p in PARTS_OF_THE_LOG)};"
             "CREATE INDEX order_events_business_time ON order_events (order_id, created_at, version);"
             "CREATE UNIQUE INDEX order_events_source ON order_events (order_id, source, source_id) "
             "WHERE source_id IS NOT NULL"
@@ -87,6 +87,7 @@ def nobody_builds(observer: Connection) -> bool:
     return row == (0,)
 
 
+@pytest.mark.skipif(BUCKETS != 16, reason="old logs have 16")
 def test_a_log_with_events_gets_the_indexes_of_a_fresh_install(
     new_database: Callable[..., str], connection: Connection
 ) -> None:
@@ -144,7 +145,7 @@ def test_ended_after_each_index_it_goes_on_with_the_next_one(
 
     monkeypatch.setattr(log_indexes, "_create", create_one)
     with open_connection(url) as writer:
-        for number in range(2 * len(log_indexes._BUCKETS)):
+        for number in range(2 * BUCKETS):
             with pytest.raises(KeyboardInterrupt):
                 log_indexes.build(url, lambda _: None)
             order = orders[number]
@@ -184,7 +185,7 @@ def test_what_was_recorded_twice_after_an_index_was_dropped_is_said_and_the_othe
 ) -> None:
     order = uuid4()
     (bucket,) = connection.execute("SELECT order_bucket(%s)", (order,)).fetchone() or (0,)
-    dropped = sorted({f"order_events_{number:02d}_identity" for number in (bucket, 0, 15)})
+    dropped = sorted({f"{part('order_events', number)}_identity" for number in (bucket, 0, BUCKETS - 1)})
     connection.execute(f"DROP INDEX {', '.join(dropped)}".encode())
     assert log_indexes.lacking(connection) == dropped
     append(connection, order, "1")
@@ -192,18 +193,18 @@ def test_what_was_recorded_twice_after_an_index_was_dropped_is_said_and_the_othe
     assert sources(connection, order) == ["1", "1"]
     said: list[str] = []
     log_indexes.build(database_url, said.append)
-    assert said[-1].startswith(f"Events in order_events_{bucket:02d} were recorded twice")
-    assert log_indexes.lacking(connection) == [f"order_events_{bucket:02d}_identity"]
+    assert said[-1].startswith(f"Events in {part('order_events', bucket)} were recorded twice")
+    assert log_indexes.lacking(connection) == [f"{part('order_events', bucket)}_identity"]
 
 
 def test_killed_in_the_middle_nothing_is_lost_and_the_next_run_goes_on(
     old: tuple[str, list[UUID]], connection: Connection
 ) -> None:
     url, orders = old
-    bucket = 7
+    bucket = 3
     with open_connection(url) as keeper, open_connection(url) as observer, running(UPGRADE, url) as process:
         with keeper.transaction():
-            keeper.execute(f"LOCK TABLE order_events_{bucket:02d} IN SHARE UPDATE EXCLUSIVE MODE")
+            keeper.execute(f"LOCK TABLE {part('order_events', bucket)} IN SHARE UPDATE EXCLUSIVE MODE")
             until(lambda: waits_for(observer, "relation"))
             process.kill()
             process.wait()

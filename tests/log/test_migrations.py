@@ -19,6 +19,7 @@ from eventstore.log.schema.functions import create_functions
 from eventstore.orders.domain import DOMAIN
 from eventstore.server.cluster import program
 from eventstore.server.errors import ServerError
+from tests.buckets import part
 from tests.log.filling import counts, fill
 from tests.log.releases import give_functions, released
 from tests.log.schema_objects import objects
@@ -125,7 +126,7 @@ def test_a_database_full_of_odd_things_gets_the_schema_of_a_fresh_install(
 
 
 CHANGES = [
-    "ALTER TABLE order_events_03 ENABLE TRIGGER append_only",
+    f"ALTER TABLE {part('order_events', 3)} ENABLE TRIGGER append_only",
     "ALTER TABLE order_events DISABLE TRIGGER guard",
     "ALTER TABLE order_events ALTER source SET DEFAULT 'x'",
     "ALTER TABLE order_events ALTER metadata DROP DEFAULT",
@@ -145,7 +146,7 @@ CHANGES = [
     "ALTER TABLE rejects RENAME TO refused",
     "ALTER TABLE rejects ADD CHECK (line > 0)",
     "ALTER TABLE rejects ADD CHECK (line > 0) NOT VALID",
-    "ALTER TABLE order_events DETACH PARTITION order_events_03",
+    f"ALTER TABLE order_events DETACH PARTITION {part('order_events', 3)}",
     "ALTER TABLE settings DROP CONSTRAINT max_hold_is_between_10_seconds_and_1_day",
     "CREATE POLICY all_of_it ON rejects USING (true)",
     "CREATE RULE none AS ON DELETE TO rejects DO INSTEAD NOTHING",

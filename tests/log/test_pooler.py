@@ -19,6 +19,7 @@ import eventstore
 from eventstore import OrderShipped
 from eventstore.log import pooler
 from eventstore.log.schema import migrate
+from tests.buckets import BUCKETS
 from tests.shipped import refresh, replay_bucket
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
@@ -107,7 +108,7 @@ def test_a_pooler_that_gives_each_client_a_server_of_its_own_is_as_good_as_none(
         store.append(order, [OrderShipped()])
         with store.connection() as connection:
             refresh(connection)
-            for bucket in range(16):  # needs two sessions at once
+            for bucket in range(BUCKETS):  # needs two sessions at once
                 replay_bucket(connection, bucket)
         assert [event.order_id for event in store.subscribe("billing", follow=False)] == [order]
 

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from eventstore.log.settings import change_setting
+from tests.buckets import KEYS
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 Line = Callable[..., str]
@@ -124,10 +125,10 @@ def test_orders_promotes_a_replay_when_its_last_bucket_stands_and_only_once(
     run_job("ingest_and_refresh")
     right = rows(connection)
     connection.execute("UPDATE orders SET status = 'Wrong'")
-    replay("00", "14")
+    replay(KEYS[0], KEYS[-2])
     assert metadata_of(materialize("orders"), "orders")["promoted"] is False
     assert {status for status, _ in rows(connection).values()} == {"Wrong"}
-    materialize("orders_replay", partition_key="15")
+    materialize("orders_replay", partition_key=KEYS[-1])
     assert metadata_of(materialize("orders"), "orders")["promoted"] is True
     assert rows(connection) == right
     assert metadata_of(materialize("orders"), "orders")["promoted"] is False
@@ -143,11 +144,11 @@ def test_a_run_over_several_buckets_reports_each_of_them(
     drop("a.ndjson", *lines)
     run_job("ingest")
     with dg.DagsterInstance.ephemeral() as instance:
-        replay("00", "07", instance=instance)
-        replay("08", "15", instance=instance)
+        replay(KEYS[0], KEYS[1], instance=instance)
+        replay(KEYS[2], KEYS[-1], instance=instance)
         found = instance.fetch_materializations(dg.AssetKey("orders_replay"), limit=100).records
     by_bucket = {record.partition_key: record.asset_materialization for record in found}
-    assert set(by_bucket) == {f"{bucket:02d}" for bucket in range(16)}
+    assert set(by_bucket) == set(KEYS)
     events = [
         materialization.metadata["events"].value for materialization in by_bucket.values() if materialization
     ]

@@ -8,12 +8,12 @@ import dagster as dg
 import psycopg
 import pytest
 
-from eventstore.engine.projection import BUCKETS
 from eventstore.engine.promote import set_promotion_policy
 from eventstore.log.append import append_json
 from eventstore.orders.domain import DOMAIN, HISTORY, ORDERS
 from pipelines import schedules
 from pipelines.resources import EventStore
+from tests.buckets import BUCKETS
 from tests.shipped import (
     refresh,
     refresh_customers,
@@ -85,7 +85,7 @@ def test_while_replays_are_missing_nothing_is_promoted_and_the_check_says_which(
     found = checks(run_job("refresh_orders"), "fold_version")["orders"]
     assert set(rules(connection).values()) == {"before"}
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert "of order_history 0 of 16 buckets stand" in (found.description or "")
+    assert f"of order_history 0 of {BUCKETS} buckets stand" in (found.description or "")
     assert "materialize all of the group orders" in (found.description or "")
 
 

@@ -12,6 +12,7 @@ import yaml
 from eventstore.orders.domain import ORDERS
 from pipelines.definitions import build_defs
 from pipelines.resources import EventStore
+from tests.buckets import BUCKETS, KEYS
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +76,13 @@ def test_every_asset_says_what_it_is_whose_it_is_and_where_it_lives(code_locatio
         assert "postgres" in spec.kinds, spec.key
 
 
-def test_a_replay_is_a_backfill_of_16_buckets_of_which_a_run_takes_four(
+def test_a_replay_is_a_backfill_of_the_buckets_of_which_a_run_takes_a_quarter(
     code_location: dg.Definitions,
 ) -> None:
     replay = code_location.resolve_assets_def("orders_replay")
     assert replay.partitions_def is not None
-    assert replay.partitions_def.get_partition_keys() == [f"{bucket:02d}" for bucket in range(16)]
-    assert replay.backfill_policy == dg.BackfillPolicy.multi_run(4)
+    assert replay.partitions_def.get_partition_keys() == KEYS
+    assert replay.backfill_policy == dg.BackfillPolicy.multi_run(max(1, BUCKETS // 4))
 
 
 def test_materializing_all_of_the_group_orders_is_the_replay_of_all_by_its_rules_and_the_promotion(

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from eventstore.log.append import append_json
+from tests.buckets import BUCKETS, KEYS
 from tests.shipped import refresh, set_promotion_policy
 
 Run = Callable[..., dg.ExecuteInProcessResult]
@@ -24,7 +25,7 @@ def orders(connection: Connection) -> None:
 
 
 def preview_of(materialize: Run) -> dg.AssetCheckEvaluation:
-    result = materialize("orders_replay", partition_key="15")
+    result = materialize("orders_replay", partition_key=KEYS[-1])
     [found] = [one for one in result.get_asset_check_evaluations() if one.check_name == "preview"]
     return found
 
@@ -33,9 +34,9 @@ def preview_of(materialize: Run) -> dg.AssetCheckEvaluation:
 def test_the_preview_compares_when_the_last_bucket_stands(
     replay: Callable[..., None], materialize: Run
 ) -> None:
-    replay("00", "07")
-    assert "9 of 16 parts are replayed" in str(preview_of(materialize).description)
-    replay("08", "15")
+    replay(KEYS[0], KEYS[1])
+    assert f"3 of {BUCKETS} parts are replayed" in str(preview_of(materialize).description)
+    replay(KEYS[2], KEYS[-1])
     found = preview_of(materialize)
     assert found.passed
     assert found.metadata["differences"].value == 0
@@ -51,7 +52,7 @@ def test_a_difference_under_the_same_rules_fails_the_preview_and_the_integrity_j
     result = run_job("integrity", raise_on_error=False)
     assert not result.success
     assert connection.execute("SELECT count(*) FROM replay_buckets").fetchone() == (0,)
-    replay("00", "15")
+    replay(KEYS[0], KEYS[-1])
     found = preview_of(materialize)
     assert not found.passed
     assert "| status: Wrong | status: Shipped |" in str(found.metadata["preview"].value)
@@ -72,7 +73,7 @@ def test_under_the_manual_policy_a_person_promotes(
     set_promotion_policy(connection, "manual")
     connection.execute("UPDATE orders SET status = 'Wrong'")
     assert not run_job("promote_orders", raise_on_error=False).success
-    replay("00", "15")
+    replay(KEYS[0], KEYS[-1])
     assert run_job("refresh_orders").success
     assert connection.execute("SELECT DISTINCT status FROM orders").fetchall() == [("Wrong",)]
     assert run_job("promote_orders").success

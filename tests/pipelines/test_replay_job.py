@@ -8,8 +8,8 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from eventstore.engine.change import same_rules
-from eventstore.engine.projection import BUCKETS
 from eventstore.orders.domain import DOMAIN
+from tests.buckets import BUCKETS
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 

@@ -16,6 +16,7 @@ from pipelines import freshness
 from pipelines.resources import EventStore
 from pipelines.schedules import orders_every_minute
 from pipelines.sensors import landing_files
+from tests.buckets import KEYS
 from tests.shipped import ingest_landing, take
 
 Run = Callable[..., dg.ExecuteInProcessResult]
@@ -91,9 +92,9 @@ def test_the_schedule_runs_for_a_finished_replay_although_there_is_no_new_event(
     drop("a.ndjson", event_line("OrderCreated"))
     run_job("ingest_and_refresh")
     run_job("refresh_orders", instance=instance)
-    replay("00", "14")
+    replay(KEYS[0], KEYS[-2])
     assert isinstance(tick(), dg.SkipReason)
-    replay("15", "15")
+    replay(KEYS[15], KEYS[-1])
     assert isinstance(tick(), dg.RunRequest)
     run_job("refresh_orders")
     assert isinstance(tick(), dg.SkipReason)

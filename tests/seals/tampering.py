@@ -13,8 +13,9 @@ from eventstore.seals.note import SigningKey
 from eventstore.seals.tree import Tree
 from eventstore.seals.trees import heads as heads_of
 from eventstore.seals.trees import read_trees, save_tree
+from tests.buckets import BUCKETS, part
 
-LOG = ("order_events", *(f"order_events_{bucket:02d}" for bucket in range(16)))
+LOG = ("order_events", *(part("order_events", bucket) for bucket in range(BUCKETS)))
 SEALS = ("seal_tiles", "seal_trees", "seal_checkpoints", "seal_keys", "seal_timestamps")
 
 
@@ -36,7 +37,7 @@ def rewrite_tiles(connection: psycopg.Connection[Any]) -> None:
         "SELECT horizon FROM seal_checkpoints ORDER BY number DESC LIMIT 1"
     ).fetchone() or (BEGINNING,)
     connection.execute("DELETE FROM seal_tiles")
-    for bucket, table in buckets(connection).items():
+    for bucket, table in buckets(connection, BUCKETS).items():
         found = read_leaves(connection, table, BEGINNING, horizon)
         tree, filled = Tree().extended(found.hashes, found.ids)
         save_tree(connection, bucket, tree, filled)

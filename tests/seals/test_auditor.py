@@ -17,6 +17,7 @@ from eventstore.log.connection import Connection
 from eventstore.seals.outside import Outside
 from eventstore.seals.proving import sealed_checkpoint
 from eventstore.seals.sealing import seal
+from tests.buckets import part
 from tests.seals.canonical import leaf_text
 from tests.seals.events import append_orders
 from tests.seals.tampering import altering, rewrite_tiles
@@ -126,7 +127,7 @@ def test_another_implementation_of_the_tree_agrees(
     for bucket, head in enumerate(sealed_checkpoint(session).checkpoint.heads):
         rows = connection.execute(
             "SELECT id, order_id, version, event_type, event_data::text, created_at, source, source_id, "
-            f"metadata::text FROM order_events_{bucket:02d} ORDER BY id"
+            f"metadata::text FROM {part('order_events', bucket)} ORDER BY id"
         ).fetchall()
         tree = InmemoryTree(algorithm="sha256")
         for row in rows:

@@ -17,6 +17,7 @@ from eventstore.seals.outside import Outside
 from eventstore.seals.proof import Proven, check_proof, read_proof, written
 from eventstore.seals.proving import prove_event, prove_growth, sealed_checkpoint
 from eventstore.seals.sealing import seal
+from tests.buckets import BUCKETS
 from tests.seals.tampering import altering
 
 Append = Callable[..., list[UUID]]
@@ -81,8 +82,8 @@ def test_whatever_is_changed_in_a_proof_refutes_it(session: Connection, outside:
         proof | {"leaf": proof["leaf"].replace(", ", ",")},
         proof | {"index": proof["index"] + 1},
         proof | {"index": -1},
-        proof | {"bucket": (proof["bucket"] + 1) % 16},
-        proof | {"bucket": 16},
+        proof | {"bucket": (proof["bucket"] + 1) % BUCKETS},
+        proof | {"bucket": BUCKETS},
         proof | {"path": proof["path"][1:]},
         proof | {"path": [*proof["path"], proof["path"][0]]},
         proof | {"path": ["!", *proof["path"][1:]]},

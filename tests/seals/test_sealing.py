@@ -17,6 +17,7 @@ from eventstore.seals.note import new_key, read_signing_key
 from eventstore.seals.outside import KEY_VARIABLE, Outside
 from eventstore.seals.sealing import seal
 from eventstore.seals.tree import TILE, root_of
+from tests.buckets import BUCKETS, part
 from tests.log.sessions import drop_logins, make_login
 from tests.seals.canonical import leaf_hash
 from tests.seals.tampering import altering, forge_checkpoints, rewrite_tiles
@@ -36,8 +37,10 @@ def newest(connection: Connection) -> Signed:
 def expected_heads(connection: psycopg.Connection[Any]) -> list[tuple[int, bytes]]:
     """The trees over the whole log, by a second hand."""
     heads = []
-    for bucket in range(16):
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM order_events_{bucket:02d} ORDER BY id").fetchall()
+    for bucket in range(BUCKETS):
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} FROM {part('order_events', bucket)} ORDER BY id"
+        ).fetchall()
         heads.append((len(rows), root_of(b"".join(map(leaf_hash, rows)))))
     return heads
 
@@ -72,7 +75,7 @@ def test_the_trees_grow_over_tiles_as_if_all_had_been_sealed_at_once(
     assert len(tiles) >= 3
     for bucket, tile, last_id, root, ids, leaves in tiles:
         rows = connection.execute(
-            f"SELECT {_COLUMNS} FROM order_events_{bucket:02d} ORDER BY id OFFSET %s LIMIT 256",
+            f"SELECT {_COLUMNS} FROM {part('order_events', bucket)} ORDER BY id OFFSET %s LIMIT 256",
             (tile * TILE,),
         ).fetchall()
         assert leaves == b"".join(map(leaf_hash, rows))
@@ -294,8 +297,8 @@ def test_nothing_is_sealed_while_the_table_of_a_bucket_is_gone(
     session: Connection, outside: Outside, append: Append
 ) -> None:
     append(30)
-    session.execute("ALTER TABLE order_events DETACH PARTITION order_events_05")
-    with pytest.raises(SealError, match="bucket 5"):
+    session.execute(f"ALTER TABLE order_events DETACH PARTITION {part('order_events', 2)}")
+    with pytest.raises(SealError, match="bucket 2"):
         seal(session, outside)
 
 

@@ -16,6 +16,7 @@ from eventstore.seals.share import Share, read_round, verify_share
 from eventstore.seals.status import seal_status
 from eventstore.seals.tree import TILE
 from eventstore.seals.verifying import ALTERED, INTACT, UNKNOWN
+from tests.buckets import part, wants_whole_tiles
 from tests.log.sessions import drop_logins, make_login
 from tests.seals.tampering import altering
 
@@ -38,6 +39,7 @@ def rounds(session: Connection, outside: Outside, budget: int, most: int = 100) 
     return runs
 
 
+@wants_whole_tiles
 @pytest.mark.parametrize("budget", [1, 2 * TILE, 1500, 10**9])
 @pytest.mark.usefixtures("sealed")
 def test_each_event_is_verified_once_a_round_whatever_the_budget(
@@ -81,7 +83,9 @@ def test_the_budget_is_a_setting(session: Connection, outside: Outside) -> None:
 def test_an_alteration_is_found_within_a_round_and_stays_found_until_it_is_put_right(
     session: Connection, outside: Outside
 ) -> None:
-    (victim,) = session.execute("SELECT id FROM order_events_09 ORDER BY id LIMIT 1").fetchone() or (None,)
+    (victim,) = session.execute(
+        f"SELECT id FROM {part('order_events', 3)} ORDER BY id LIMIT 1"
+    ).fetchone() or (None,)
     if victim is None:
         (victim,) = session.execute("SELECT id FROM order_events ORDER BY id LIMIT 1").fetchone() or ()
     with altering(session):
@@ -103,6 +107,7 @@ def test_an_alteration_is_found_within_a_round_and_stays_found_until_it_is_put_r
     assert read_round(session).failing == 0
 
 
+@wants_whole_tiles
 @pytest.mark.usefixtures("sealed")
 def test_roots_that_were_changed_elsewhere_do_not_hide_behind_a_share(
     session: Connection, outside: Outside

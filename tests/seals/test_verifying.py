@@ -21,6 +21,7 @@ from eventstore.seals.problems import NAMED, compare
 from eventstore.seals.sealing import seal
 from eventstore.seals.tree import HASH_BYTES, ID_BYTES
 from eventstore.seals.verifying import ALTERED, INTACT, UNKNOWN, verify
+from tests.buckets import BUCKETS, part, wants_whole_tiles
 from tests.log.sessions import drop_logins, make_login
 from tests.robustness import old_release
 from tests.seals.tampering import altering, forge_checkpoints, rewrite_tiles
@@ -138,6 +139,7 @@ def test_a_bucket_that_stood_still_is_placed_after_the_last_checkpoint_that_says
         "TRUNCATE seal_tiles",
     ],
 )
+@wants_whole_tiles
 @pytest.mark.usefixtures("in_steps")
 def test_seals_that_were_damaged_are_told_from_a_log_that_was(
     session: Connection, outside: Outside, change: str
@@ -173,12 +175,12 @@ def test_a_table_that_was_detached_is_missed_although_it_is_there(
     session: Connection, outside: Outside, in_steps: list[UUID]
 ) -> None:
     bucket = bucket_of(session, in_steps[0])
-    session.execute(f"ALTER TABLE order_events DETACH PARTITION order_events_{bucket:02d}")
+    session.execute(f"ALTER TABLE order_events DETACH PARTITION {part('order_events', bucket)}")
     assert [(p.kind, p.bucket) for p in verify(session, outside).problems] == [("bucket_missing", bucket)]
-    session.execute(f"DROP TABLE order_events_{bucket:02d}")
+    session.execute(f"DROP TABLE {part('order_events', bucket)}")
     session.execute(
-        f"CREATE TABLE order_events_{bucket:02d} PARTITION OF order_events "
-        f"FOR VALUES WITH (MODULUS 16, REMAINDER {bucket})"
+        f"CREATE TABLE {part('order_events', bucket)} PARTITION OF order_events "
+        f"FOR VALUES WITH (MODULUS {BUCKETS}, REMAINDER {bucket})"
     )
     found = verify(session, outside)
     assert {p.bucket for p in found.problems} == {bucket}

@@ -37,9 +37,23 @@ def test_without_a_setting_there_are_runs_for_all_processors(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cpus: int, runs: int, replays: int, buckets: int
 ) -> None:
     monkeypatch.setenv("EVENTSTORE_HOME", str(tmp_path))
+    monkeypatch.delenv("EVENTSTORE_BUCKETS", raising=False)
     monkeypatch.setenv(VARIABLE, str(cpus))
     assert (settings.concurrent_runs(), settings.replay_runs()) == (runs, replays)
     assert settings.buckets_per_run() == buckets
     (tmp_path / "eventstore.toml").write_text("concurrent_runs = 3\nreplay_runs = 5\nbuckets_per_run = 16\n")
     assert (settings.concurrent_runs(), settings.replay_runs()) == (3, 5)
     assert settings.buckets_per_run() == 16
+
+
+@pytest.mark.parametrize(
+    ("buckets", "cpus", "a_run"),
+    [(1, 2, 1), (4, 2, 1), (256, 2, 64), (256, 16, 8), (256, 64, 2), (64, 64, 1)],
+)
+def test_a_run_takes_more_buckets_where_there_are_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, buckets: int, cpus: int, a_run: int
+) -> None:
+    monkeypatch.setenv("EVENTSTORE_HOME", str(tmp_path))
+    monkeypatch.setenv("EVENTSTORE_BUCKETS", str(buckets))
+    monkeypatch.setenv(VARIABLE, str(cpus))
+    assert settings.buckets_per_run() == a_run

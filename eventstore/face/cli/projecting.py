@@ -3,6 +3,7 @@
 A change of rules is one operation for all projections that fold by the same rules; a name means one of them.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from eventstore.engine.change import Change, change_of, promote_change, same_rul
 from eventstore.engine.made_from import refresh_made_from
 from eventstore.engine.preview import SAMPLE
 from eventstore.engine.preview import preview as preview_promotion
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.promote import Promoted, promotion_policy, set_promotion_policy
 from eventstore.engine.promote import promote as promote_candidate
 from eventstore.engine.refresh import Refreshed
@@ -26,8 +27,10 @@ from eventstore.face.cli.previewing import print_preview
 from eventstore.face.cli.progress import event_progress
 from eventstore.face.cli.replaying import replay_all
 from eventstore.face.cli.stopping import told_when_stopped
+from eventstore.kernel.buckets import MOST
 from eventstore.kernel.counted import counted
 from eventstore.kernel.folding import Folding
+from eventstore.log.buckets import buckets_of
 from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
 
@@ -93,7 +96,7 @@ def replay(
     ] = SAMPLE,
     bucket: Annotated[
         list[int] | None,
-        typer.Option(min=0, max=BUCKETS - 1, help="Only this bucket; may be repeated. Promotes nothing."),
+        typer.Option(min=0, max=MOST - 1, help="Only this bucket; may be repeated. Promotes nothing."),
     ] = None,
     go_on: Annotated[
         bool,
@@ -103,7 +106,9 @@ def replay(
     ] = False,
     workers: Annotated[
         int,
-        typer.Option(min=1, max=BUCKETS, metavar="N", help="So many processes fold, side by side."),
+        typer.Option(
+            min=1, max=MOST, metavar="N", help="So many processes fold, side by side; a bucket each at most."
+        ),
     ] = 1,
     as_json: Json = False,
 ) -> None:
@@ -115,6 +120,7 @@ def replay(
     one = _named(name, only)
     projections = (one,) if one else _all()
     with open_store() as store, store.connection() as connection:
+        _refuse_beyond(buckets_of(connection), bucket or (), workers)
         replayed = replay_all(
             store,
             connection,
@@ -145,6 +151,18 @@ def replay(
         one,
         as_json,
     )
+
+
+def _refuse_beyond(buckets: int, only: Sequence[int], workers: int) -> None:
+    if beyond := [bucket for bucket in only if bucket >= buckets]:
+        raise typer.BadParameter(
+            f"there is no bucket {beyond[0]}: the log has {buckets}, from 0 on", param_hint="--bucket"
+        )
+    if workers > buckets:
+        raise typer.BadParameter(
+            f"the log has {counted(buckets, 'bucket')}: more processes have nothing to do",
+            param_hint="--workers",
+        )
 
 
 @app.command()

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from eventstore.engine.candidate import standing_buckets
-from eventstore.engine.projection import BUCKETS, Projection
+from eventstore.engine.projection import Projection
 from eventstore.engine.replay import BucketReplayed, replay_bucket
 from eventstore.face.cli.progress import event_progress
 from eventstore.face.cli.replay_workers import WorkerError, replay_workers
 from eventstore.face.cli.stopping import told_when_stopped
 from eventstore.face.store import Store
 from eventstore.kernel.folding import Folding
+from eventstore.log.buckets import buckets_of
 from eventstore.log.connection import Connection
 from eventstore.log.counting import count_rows
 
@@ -37,11 +38,10 @@ def replay_all(
     No refresh promotes them in the meantime. Ctrl-C, and a worker that is gone, say which stand.
     """
     stand: dict[str, set[int]] = {}
+    buckets = buckets_of(connection)
 
     def kept() -> str:
-        of_each = ", ".join(
-            f"{len(buckets)} of {BUCKETS} buckets of {name}" for name, buckets in stand.items()
-        )
+        of_each = ", ".join(f"{len(those)} of {buckets} buckets of {name}" for name, those in stand.items())
         return f"{of_each} stand, nothing is promoted; {how_to_go_on}"
 
     done: dict[str, dict[str, int]] = {}
@@ -51,8 +51,10 @@ def replay_all(
                 for projection in projections:
                     name = projection.name
                     stand[name] = standing_buckets(connection, projection, folding) if go_on else set()
-                    wanted = sorted((set(only) or set(range(BUCKETS))) - stand[name])
-                    done[name] = _replay(connection, replay, projection, folding, wanted, stand[name], quiet)
+                    wanted = sorted((set(only) or set(range(buckets))) - stand[name])
+                    done[name] = _replay(
+                        connection, replay, projection, folding, wanted, buckets, stand[name], quiet
+                    )
         except WorkerError as error:
             raise WorkerError(f"{error}; {kept()}") from None
     return done
@@ -85,14 +87,15 @@ def _replay(
     replay: Replay,
     projection: Projection[Any],
     folding: Folding,
-    buckets: list[int],
+    wanted: list[int],
+    buckets: int,
     stand: set[int],
     quiet: bool,
 ) -> dict[str, int]:
-    total = count_rows(connection, "order_events").rows * len(buckets) // BUCKETS
+    total = count_rows(connection, "order_events").rows * len(wanted) // buckets
     counts = {"events": 0, "rows": 0, "quarantined": 0}
     with event_progress(f"replaying {projection.name}", total, quiet=quiet) as advance:
-        for done in replay(projection, folding, buckets, advance):
+        for done in replay(projection, folding, wanted, advance):
             stand.add(done.bucket)
             counts["events"] += done.events
             counts["rows"] += done.rows

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from eventstore.log.schema.splitting import modulus
 from eventstore.log.schema.steps import execute
 
 _HERE = Path(__file__).parent / "functions"
@@ -40,6 +41,8 @@ _TOPICS = (
 )
 #: Functions that return rows of ``orders`` name its columns, whichever it has now.
 COLUMNS_OF_ORDERS = "/* columns of orders */"
+#: The number of buckets is a constant of one function, so that what asks for it is planned as with a number.
+BUCKETS = "/* buckets */ 16"
 
 
 def of_the_log() -> list[Path]:
@@ -69,7 +72,11 @@ def _create(connection: Connection, whose: str, revision: str, files: Sequence[P
         "SELECT string_agg(format('h.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute "
         "WHERE attrelid = 'orders'::regclass AND attnum > 0 AND NOT attisdropped",
     )
-    bodies = [file.read_text(encoding="utf-8").replace(COLUMNS_OF_ORDERS, columns) for file in files]
+    buckets = str(modulus(connection))
+    bodies = [
+        file.read_text(encoding="utf-8").replace(COLUMNS_OF_ORDERS, columns).replace(BUCKETS, buckets)
+        for file in files
+    ]
     digest = hashlib.sha256("\0".join([revision, *bodies]).encode()).hexdigest()
     known = connection.execute(
         text("SELECT digest FROM schema_functions WHERE whose = :whose"), {"whose": whose}

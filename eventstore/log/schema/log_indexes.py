@@ -11,11 +11,12 @@ from contextlib import contextmanager
 import psycopg
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from eventstore.kernel.buckets import table_of
+from eventstore.log.buckets import buckets_of
 from eventstore.log.connection import Connection, open_connection
 
 Say = Callable[[str], None]
 
-_BUCKETS = [f"order_events_{bucket:02d}" for bucket in range(16)]
 #: By the ends of their names. A unique index of the whole log would have to hold all of order_id as well.
 _WANTED = {
     "identity": "CREATE UNIQUE INDEX {how} {bucket}_identity ON {bucket} "
@@ -53,10 +54,11 @@ def build(url: str, say: Say) -> None:
 def _build(connection: Connection, say: Say) -> None:
     connection.execute("SET lock_timeout = 0")  # it waits for old transactions, in nobody's way
     refused: list[str] = []
-    for number, bucket in enumerate(_BUCKETS, 1):
+    buckets = _buckets(connection)
+    for number, bucket in enumerate(buckets, 1):
         missing = [name for name in _WANTED if not _stands(connection, f"{bucket}_{name}")]
         if missing:
-            say(f"Building indexes of {bucket}, {number} of {len(_BUCKETS)} …")
+            say(f"Building indexes of {bucket}, {number} of {len(buckets)} …")
         for name in missing:
             try:
                 _create(connection, bucket, name)
@@ -113,16 +115,21 @@ def _alone(connection: Connection) -> Iterator[bool]:
 
 
 def _is_unfinished(connection: Connection) -> bool:
-    wanted = {f"{bucket}_{name}" for bucket in _BUCKETS for name in _WANTED}
+    wanted = {f"{bucket}_{name}" for bucket in _buckets(connection) for name in _WANTED}
     return _standing(connection, [*wanted, *_REPLACED]) != wanted
 
 
 def lacking(connection: Connection) -> list[str]:
     """The indexes that are not there, and whose work no old one does: somebody dropped them."""
     old = dict(zip(_WANTED, _REPLACED, strict=True))
-    wanted = [(f"{bucket}_{name}", old[name]) for bucket in _BUCKETS for name in _WANTED]
+    wanted = [(f"{bucket}_{name}", old[name]) for bucket in _buckets(connection) for name in _WANTED]
     there = _standing(connection, [index for pair in wanted for index in pair])
     return [index for index, replaced in wanted if not {index, replaced} & there]
+
+
+def _buckets(connection: Connection) -> list[str]:
+    buckets = buckets_of(connection)
+    return [table_of("order_events", bucket, buckets) for bucket in range(buckets)]
 
 
 def _stands(connection: Connection, index: str) -> bool:

@@ -18,6 +18,7 @@ from eventstore.log.connection import open_connection
 from eventstore.log.outages import outages_explained
 from eventstore.log.schema.functions import create_functions
 from eventstore.log.schema.log_indexes import Say, build
+from eventstore.log.schema.splitting import split
 from eventstore.log.schema.trust import refuse_strangers
 from eventstore.server.errors import ServerError
 
@@ -26,15 +27,23 @@ _MIGRATION_LOCK = 0x45530001  # any number of its own: one migration at a time p
 
 
 def upgrade(
-    url: str, revision: str = "head", *, functions: Path | None = None, say: Say = lambda _: None
+    url: str,
+    revision: str = "head",
+    *,
+    functions: Path | None = None,
+    buckets: int | None = None,
+    say: Say = lambda _: None,
 ) -> None:
     """Migrate the database at ``url`` forwards and bring its functions up to date; does nothing where it is
     already there.
 
     ``functions`` is the folder of those that a domain brings; without it, those that are there stay.
+    ``buckets`` is the number of buckets that the log is to have, 16 where nobody ever said it: another one
+    than it has is only possible while it has no events.
     Several processes may call this at once: they take turns. What takes long, on a log with events, is done
     after that, beside all other work; ``say`` is told of it. Raises ServerError, and changes nothing, where
-    others could tamper with the functions, or where the database is of a release that this one does not know.
+    others could tamper with the functions, where the database is of a release that this one does not know, or
+    where the log cannot have that number of buckets.
     """
     with _connection(url) as connection, connection.begin():
         connection.execute(
@@ -45,6 +54,8 @@ def upgrade(
         newest = _newest(connection)
         command.upgrade(config, revision)
         if revision == "head":
+            if buckets is not None:
+                split(connection, buckets)
             create_functions(connection, newest, functions)
             refuse_strangers(connection)
     if revision == "head":

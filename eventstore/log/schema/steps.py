@@ -10,7 +10,9 @@ from pathlib import Path
 from psycopg import sql
 from sqlalchemy import Connection
 
+from eventstore.kernel.buckets import table_of
 from eventstore.log.schema.frozen import run_sql
+from eventstore.log.schema.splitting import modulus
 
 __all__ = [
     "add_order_column",
@@ -23,7 +25,6 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).parent
-_BUCKETS = 16
 #: The tables that hold states of orders, whose columns are those of `orders`, and others.
 _TABLES_OF_STATES = (
     "orders",
@@ -66,7 +67,8 @@ def create_candidate(connection: Connection, table: str) -> None:
             "GRANT INSERT, UPDATE, DELETE, TRUNCATE ON {candidate} TO eventstore_projector"
         ).format(**names),
     )
-    for bucket in range(_BUCKETS):
+    buckets = modulus(connection)
+    for bucket in range(buckets):
         execute(
             connection,
             sql.SQL(
@@ -74,8 +76,8 @@ def create_candidate(connection: Connection, table: str) -> None:
                 "FOR VALUES WITH (MODULUS {buckets}, REMAINDER {remainder});"
                 "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {bucket} TO eventstore_projector"
             ).format(
-                bucket=sql.Identifier(f"{table}_candidate_{bucket:02d}"),
-                buckets=_BUCKETS,
+                bucket=sql.Identifier(table_of(f"{table}_candidate", bucket, buckets)),
+                buckets=buckets,
                 remainder=bucket,
                 **names,
             ),

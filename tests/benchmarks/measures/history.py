@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from eventstore.engine.projection import BUCKETS
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import HISTORY
 from tests.benchmarks.bench import Bench, Log, processes
 from tests.benchmarks.rows import Row
 from tests.benchmarks.workers import Replayed
 from tests.benchmarks.workers import replay as replay_bucket
+from tests.buckets import BUCKETS
 from tests.shipped import build_snapshots, refresh_stale
 
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from unittest.mock import patch
 
-from eventstore.engine.projection import BUCKETS
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import HISTORY
 from pipelines import jobs as shipped
@@ -18,6 +17,7 @@ from tests.benchmarks.bench import Bench, Log, processes
 from tests.benchmarks.measures.seals import forget_seals
 from tests.benchmarks.rows import Row
 from tests.benchmarks.workers import replay
+from tests.buckets import BUCKETS
 from tests.pipelines.work import Work, append_news, catch_up, scheduled, work_of
 from tests.shipped import promote_projection, refresh
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import psutil
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from eventstore.engine.projection import BUCKETS
 from eventstore.face.cli.replay_workers import Workers, replay_workers
 from eventstore.log.connection import Connection, open_connection
 from eventstore.orders.domain import ORDERS
 from tests.benchmarks.bench import Bench, Log
 from tests.benchmarks.rows import Row, alternate
+from tests.buckets import BUCKETS
 
 
 class _Cost(NamedTuple):

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from statistics import median
 
-from eventstore.engine.projection import BUCKETS
 from eventstore.log.connection import open_connection
 from tests.benchmarks import with_eventsourcing
 from tests.benchmarks.bench import Bench, Log, processes
 from tests.benchmarks.rows import Row
 from tests.benchmarks.workers import drain
 from tests.benchmarks.workers import replay as replay_bucket
+from tests.buckets import BUCKETS
 
 
 def replay(bench: Bench) -> Iterator[Row]:

@@ -10,6 +10,7 @@ from statistics import median
 
 from psycopg import sql
 
+from eventstore.log.buckets import buckets_of
 from eventstore.log.connection import Connection, open_connection
 from eventstore.seals.leaves import BEGINNING, Leaves, buckets, prefer_index, read_leaves
 from eventstore.seals.outside import Outside
@@ -176,7 +177,7 @@ def _beside_an_ingest(bench: Bench) -> Row:
 
 
 def _hash(connection: Connection, read: "partial[Leaves] | object") -> float:
-    table = buckets(connection)[3]
+    table = buckets(connection, buckets_of(connection))[3]
     events, after = 0, BEGINNING
     horizon = connection.execute("SELECT max(id::text)::uuid FROM order_events").fetchone()
     assert horizon is not None

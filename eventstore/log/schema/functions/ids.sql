@@ -44,10 +44,16 @@ CREATE OR REPLACE FUNCTION recorded_at(id uuid) RETURNS timestamptz LANGUAGE sql
 CREATE OR REPLACE FUNCTION business_time(ms bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN timestamptz '1970-01-01 00:00:00+00' + ms * interval '1 millisecond';
 
--- The bucket (partition number) of an order: PostgreSQL's own hash partitioning of a uuid, modulus 16.
-CREATE OR REPLACE FUNCTION order_bucket(order_id uuid) RETURNS int LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN (((uuid_hash_extended(order_id, 8816678312871386365) & 15) + 3) & 15)::int;
+-- How many buckets the log has: as many as order_events has partitions when the functions are created.
+CREATE OR REPLACE FUNCTION log_buckets() RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN /* buckets */ 16;
 
+-- The bucket (partition number) of an order: PostgreSQL's own hash partitioning of a uuid. To the hash, 64 bits, it adds
+-- a number whose last 8 bits are 227, and takes the remainder; of a power of two up to 256 the last 8 bits tell it.
+CREATE OR REPLACE FUNCTION order_bucket(order_id uuid) RETURNS int LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (((uuid_hash_extended(order_id, 8816678312871386365) & 255) + 227) & (log_buckets() - 1))::int;
+
+COMMENT ON FUNCTION log_buckets IS 'How many buckets the log is split into, each order in one of them';
 COMMENT ON FUNCTION recorded_at IS
     'When an event was recorded, from its id';
 COMMENT ON FUNCTION business_time IS 'Milliseconds of business time (created_at) as a timestamp';
