@@ -180,7 +180,7 @@ def given_buckets() -> int | None:
     said = _variable("EVENTSTORE_BUCKETS")
     if not said:
         return machine().buckets
-    number = int(said[:4]) if said.isascii() and said.isdecimal() else 0
+    number = int(said) if said.isascii() and said.isdecimal() and len(said) <= 3 else 0
     if not is_possible(number):
         raise ServerError(f"EVENTSTORE_BUCKETS cannot be {shown(said)}: give {POSSIBLE}")
     return number
