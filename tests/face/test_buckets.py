@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize("number", [1, 4, 128])
+@pytest.mark.parametrize("number", [1, 32])
 def test_the_whole_life_of_a_store(
     cli: Cli, number: int, tmp_path: Path, database_url: str, new_database: Callable[..., str]
 ) -> None:

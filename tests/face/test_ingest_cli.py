@@ -85,7 +85,10 @@ def test_a_file_that_was_read_and_cannot_be_moved_ends_with_1(
     assert not file.exists()
 
 
-def test_no_two_lines_of_the_status_have_one_name_for_two_things(cli: Cli, tmp_path: Path) -> None:
+def test_no_two_lines_of_the_status_have_one_name_for_two_things(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTSTORE_HOME", str(tmp_path / "home"))  # copies of seals belong to one database
     file = tmp_path / "a.ndjson"
     file.write_text(f"{line()}\n")
     cli("ingest", file)
