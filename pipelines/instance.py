@@ -14,6 +14,7 @@ from dagster._grpc.client import DagsterGrpcClient
 
 from eventstore.log.buckets import buckets_of
 from eventstore.log.connection import open_connection
+from eventstore.log.room_for_locks import make_room
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import processors, settings
@@ -80,8 +81,8 @@ retention:
 def prepare(say: Callable[[str], None] = lambda _: None) -> str:
     """Make ready what Dagster needs: both databases, the folders and dagster.yaml. Returns the store's URL.
 
-    ``say`` is told of an upgrade that takes long. Sets DAGSTER_HOME and the like for this process and its
-    children.
+    ``say`` is told of an upgrade that takes long, and of too little room for locks. Sets DAGSTER_HOME and the
+    like for this process and its children.
     """
     url = settings.database_url()
     dagster_url = settings.dagster_database_url(url)
@@ -91,6 +92,8 @@ def prepare(say: Callable[[str], None] = lambda _: None) -> str:
     migrate.upgrade(url, functions=DOMAIN.functions, buckets=settings.given_buckets(), say=say)
     with open_connection(url) as connection:
         os.environ["EVENTSTORE_BUCKETS"] = str(buckets_of(connection))
+    if (lacking := make_room(url, settings.embedded_home())) is not None:
+        say("; ".join(lacking))
     settings.made_landing()
     settings.made(settings.dagster_home())
     os.environ["EVENTSTORE_HOME"] = str(settings.home())

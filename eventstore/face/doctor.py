@@ -73,7 +73,7 @@ def examine() -> Iterator[Verdict]:
             yield (schema := _schema(connection))
             if schema.level == "ok":
                 yield _rights(connection)
-                yield _buckets(connection)
+                yield from _buckets(connection)
         except Error as error:
             yield _bad("doctor-schema", "schema", refusal(error), None)
     yield _port(port, url)
@@ -178,11 +178,12 @@ def _rights(connection: Connection) -> Verdict:
     return _good("doctor-rights", "rights", said)
 
 
-def _buckets(connection: Connection) -> Verdict:
+def _buckets(connection: Connection) -> Iterator[Verdict]:
     """Whether Dagster's partitions are those of the log, and the server bears so many tables."""
     number, said = buckets_of(connection), settings.buckets()
+    locks = locks_lacking(connection, number)
     if number != said:
-        return Verdict(
+        yield Verdict(
             code="doctor-buckets",
             level="warn" if settings.given_buckets() is None else "fail",
             subject="buckets",
@@ -190,11 +191,16 @@ def _buckets(connection: Connection) -> Verdict:
             f"have {said}",
             next=settings.how_to_say_buckets(number),
         )
-    if (locks := locks_lacking(connection, number)) is not None:
-        return Verdict(
-            code="doctor-buckets", level="warn", subject="buckets", sentence=locks[0], next=locks[1]
+    if locks is not None:
+        yield Verdict(
+            code="doctor-buckets",
+            level="warn",
+            subject="locks",
+            sentence=locks[0],
+            next="eventstore init" if settings.embedded_home() else locks[1],
         )
-    return _good("doctor-buckets", "buckets", f"{number}, as the settings say")
+    if number == said and locks is None:
+        yield _good("doctor-buckets", "buckets", f"{number}, as the settings say")
 
 
 def _port(port: int, url: str) -> Verdict:

@@ -71,16 +71,31 @@ def stop(home: Path) -> bool:
         return False
     with exclusive(home):
         _note_stop(data)
-        postmaster = _postmaster(data)
-        if postmaster is None or not postmaster.is_alive():
-            return False
-        os.kill(postmaster.pid, signal.SIGINT)  # PostgreSQL's "fast shutdown"
-        deadline = time.monotonic() + _SLOW_STOP_S
-        while _pid_file(data).exists() and postmaster.is_alive():
-            if time.monotonic() > deadline:
-                raise ServerError(f"PostgreSQL in {data} is still stopping; see {_log_file(data)}")
-            time.sleep(_POLL_S)
-        cluster.remove_socket_folder(data)
+        return _shut_down(data)
+
+
+def restart(home: Path) -> None:
+    """Let the server of ``home`` read settings that it takes at its start only. Open transactions are rolled
+    back. It is no stop: who keeps the server running finds it gone for a moment, and waits.
+    """
+    data = _data(home)
+    with exclusive(home):
+        _shut_down(data)
+        _start_and_wait(data)
+
+
+def _shut_down(data: Path) -> bool:
+    """End the server of a folder and wait for it; False if none runs. The caller holds the lock."""
+    postmaster = _postmaster(data)
+    if postmaster is None or not postmaster.is_alive():
+        return False
+    os.kill(postmaster.pid, signal.SIGINT)  # PostgreSQL's "fast shutdown"
+    deadline = time.monotonic() + _SLOW_STOP_S
+    while _pid_file(data).exists() and postmaster.is_alive():
+        if time.monotonic() > deadline:
+            raise ServerError(f"PostgreSQL in {data} is still stopping; see {_log_file(data)}")
+        time.sleep(_POLL_S)
+    cluster.remove_socket_folder(data)
     for process in _started:
         if process.pid == postmaster.pid:  # it removes its pid file a moment before it ends
             process.wait(_SLOW_STOP_S)

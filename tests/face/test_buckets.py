@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from eventstore.orders.sample import write_sample
+from eventstore.server import embedded
 from eventstore.server.cluster import program
 from tests.shipped import upgrade
 
@@ -103,3 +104,18 @@ def test_buckets_and_workers_beyond_the_log_are_refused(cli: Cli) -> None:
     assert "there is no bucket 4: the log has 4" in cli("replay", "--bucket", 4).err.replace("\n│ ", " ")
     assert cli("replay", "--workers", 5).code == 2
     assert cli("replay", "--bucket", 3).code == 0
+
+
+def test_the_embedded_server_has_room_for_their_locks_when_init_has_ended(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    (home / "eventstore.toml").write_text("buckets = 32")
+    try:
+        made = cli("init")
+        assert (made.code, made.err) == (0, "")
+        with psycopg.connect(embedded.start(home)) as connection:
+            assert connection.execute("SHOW max_locks_per_transaction").fetchone() == ("128",)
+            assert connection.execute("SELECT log_buckets()").fetchone() == (32,)
+    finally:
+        embedded.stop(home)

@@ -12,6 +12,7 @@ from psycopg import sql
 from eventstore.server import databases
 from eventstore.server.urls import with_database
 from tests.buckets import BUCKETS
+from tests.shipped import upgrade
 
 Cli = Callable[..., Any]
 Connection = psycopg.Connection[Any]
@@ -205,3 +206,17 @@ def test_another_number_of_buckets_than_is_said(
     assert subject == "buckets"
     assert f"the log has {BUCKETS}, and Dagster" in line
     assert f"write buckets = {BUCKETS} into {home / 'eventstore.toml'}" in line
+
+
+def test_locks_are_told_of_also_where_the_number_differs(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, database_url: str, connection: Connection
+) -> None:
+    monkeypatch.delenv("EVENTSTORE_BUCKETS", raising=False)
+    upgrade(database_url, buckets=256)
+    if connection.execute("SELECT current_setting('max_locks_per_transaction')::int >= 1024").fetchone() == (
+        True,
+    ):
+        pytest.skip("this server has room")
+    lines = [line.split("\t") for line in cli("doctor").out.splitlines() if "doctor-buckets" in line]
+    assert [(level, subject) for level, _, subject, *_ in lines] == [("warn", "buckets"), ("warn", "locks")]
+    assert "ALTER SYSTEM SET max_locks_per_transaction = 1024" in lines[1][-1]

@@ -56,6 +56,19 @@ def test_preparing_twice_keeps_what_is_there(prepared: Path) -> None:
         assert instance.get_runs_count() == 1
 
 
+def test_of_a_server_of_yours_it_is_said_that_the_locks_have_too_little_room(
+    database_url: str, prepared: Path, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTSTORE_BUCKETS", "256")
+    (room,) = connection.execute("SELECT current_setting('max_locks_per_transaction')::int").fetchone() or (
+        0,
+    )
+    said: list[str] = []
+    prepare(said.append)
+    assert len(said) == (1 if room < 1024 else 0)
+    assert all("ALTER SYSTEM SET max_locks_per_transaction = 1024" in line for line in said)
+
+
 def test_nothing_is_sent_to_anybody_and_no_sign_up_is_asked_for(prepared: Path) -> None:
     settings = configuration(prepared)
     assert settings["telemetry"]["enabled"] is False

@@ -19,6 +19,7 @@ from eventstore.seals.outside import Outside
 from eventstore.seals.sealing import seal
 from eventstore.seals.verifying import ALTERED, INTACT, Verified, verify
 from eventstore.server.urls import with_database
+from tests.buckets import BUCKETS
 from tests.seals.events import append_orders
 from tests.seals.tampering import altering, forge_checkpoints, rewrite_tiles
 
@@ -56,7 +57,7 @@ def sealed(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with psycopg.connect(server_url, autocommit=True) as server:
         server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(now)))
         url = with_database(server_url, now)
-        migrate.upgrade(url)
+        migrate.upgrade(url, buckets=BUCKETS)
         for orders, events in ((40, 8), (2, 600), (60, 30)):
             with open_connection(url) as session:
                 append_orders(session, orders, events)

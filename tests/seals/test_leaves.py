@@ -39,9 +39,9 @@ def stored(connection: psycopg.Connection[Any]) -> dict[bytes, bytes]:
     return {row[0].bytes: leaf_hash(row) for row in rows}
 
 
-def read(connection: Connection) -> dict[bytes, bytes]:
+def read(connection: Connection, number_of_buckets: int = BUCKETS) -> dict[bytes, bytes]:
     found = {}
-    for table in buckets(connection, BUCKETS).values():
+    for table in buckets(connection, number_of_buckets).values():
         leaves = read_leaves(connection, table, BEGINNING, END)
         assert len(leaves.ids) == leaves.events * ID_BYTES
         assert len(leaves.hashes) == leaves.events * HASH_BYTES
@@ -153,6 +153,6 @@ def test_a_second_hand_writes_the_same_leaves_of_what_an_old_release_let_in(
     old_release.make(url)
     upgrade(url)
     with open_connection(url) as odd:
-        found = read(odd)
+        found = read(odd, 16)  # an old release knows no other number
         assert len(found) > 20
         assert found == stored(odd)

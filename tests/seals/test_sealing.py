@@ -247,13 +247,13 @@ def test_a_note_that_the_folder_has_with_other_words_stops_it(
     "change",
     [
         "UPDATE seal_trees SET leaves = leaves || decode(repeat('00', 32), 'hex') WHERE leaves <> ''",
-        "UPDATE seal_trees SET tiles = tiles + 1 WHERE bucket = 3",
+        f"UPDATE seal_trees SET tiles = tiles + 1 WHERE bucket = {BUCKETS - 1}",
         "UPDATE seal_trees SET edge = decode(repeat('00', 32), 'hex')",
         "UPDATE seal_trees SET leaves = '', ids = '', tiles = 0, edge = ''",
         "DELETE FROM seal_checkpoints",
         "UPDATE seal_checkpoints SET note = replace(note, 'size 6', 'size 7')",
         "UPDATE seal_checkpoints SET note = 'none'",
-        "DELETE FROM seal_trees WHERE bucket = 4",
+        f"DELETE FROM seal_trees WHERE bucket = {BUCKETS - 1}",
     ],
 )
 def test_nothing_is_sealed_on_top_of_trees_that_were_changed(

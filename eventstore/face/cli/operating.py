@@ -8,14 +8,16 @@ import typer
 from eventstore.face.cli.app import Json, app
 from eventstore.face.cli.output import print_fields, print_json, warn
 from eventstore.kernel.buckets import DEFAULT, MOST, POSSIBLE, is_possible
-from eventstore.log.buckets import buckets_of, locks_lacking
+from eventstore.log.buckets import buckets_of
 from eventstore.log.connection import open_connection
+from eventstore.log.room_for_locks import make_room
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
 from eventstore.server import embedded
 from eventstore.server.databases import ensure_database
 from eventstore.server.settings import (
     database_url,
+    embedded_home,
     given_buckets,
     home,
     how_to_say_buckets,
@@ -51,7 +53,7 @@ def init(
     made_landing()
     with open_connection(url) as connection:
         number = buckets_of(connection)
-        lacking = locks_lacking(connection, number)
+    lacking = make_room(url, embedded_home())
     result = {
         "database": without_password(url),
         "revision": migrate.current(url),
