@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.measures.append import append
+from tests.benchmarks.measures.followed import followed
 from tests.benchmarks.measures.growth import growth
 from tests.benchmarks.measures.history import history
 from tests.benchmarks.measures.ingest import ingest, release
@@ -35,5 +36,6 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
         jobs,
         seals,
         visible,
+        followed,
     )
 }

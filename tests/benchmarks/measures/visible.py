@@ -1,22 +1,15 @@
 """From append to visible in ``orders``, under ``make up``."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID, uuid4
-
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from eventstore.log.connection import Connection, open_connection
 from eventstore.orders.events import OrderPaid
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row, percentile
+from tests.benchmarks.under_dagster import dagster, in_orders
 from tests.shipped import append
 
 _APPEND_EVERY_S = 5
@@ -24,7 +17,7 @@ _LONGEST_S = 150
 
 
 def visible(bench: Bench) -> Iterator[Row]:
-    with bench.new_database() as url, _dagster(bench, url), open_connection(url) as connection:
+    with bench.new_database() as url, dagster(bench, url), open_connection(url) as connection:
         bench.say("make up is ready; appending, then waiting for the schedule")
         appended = _by_schedule(connection, bench.rounds * 8)
         bench.say("dropping files")
@@ -61,7 +54,7 @@ def _by_schedule(connection: Connection, count: int) -> list[float]:
             order_id = uuid4()
             append(connection, order_id, [OrderPaid(amount="1.00", currency="EUR")])  # type: ignore[arg-type]
             waiting[order_id] = time.monotonic()
-        for order_id in _in_orders(connection, list(waiting)):
+        for order_id in in_orders(connection, list(waiting)):
             times.append(time.monotonic() - waiting.pop(order_id))
         if any(now - since > _LONGEST_S for since in waiting.values()):
             raise TimeoutError(f"an appended event is not in orders after {_LONGEST_S} s")
@@ -79,45 +72,8 @@ def _by_sensor(bench: Bench, connection: Connection) -> float:
     hidden.write_text(json.dumps(event) + "\n")
     hidden.rename(hidden.with_name(f"{order_id}.ndjson"))
     dropped = time.monotonic()
-    while not _in_orders(connection, [order_id]):
+    while not in_orders(connection, [order_id]):
         if time.monotonic() - dropped > _LONGEST_S:
             raise TimeoutError(f"an event of a file is not in orders after {_LONGEST_S} s")
         time.sleep(0.05)
     return time.monotonic() - dropped
-
-
-def _in_orders(connection: Connection, order_ids: list[UUID]) -> list[UUID]:
-    rows = connection.execute("SELECT order_id FROM orders WHERE order_id = ANY(%s)", (order_ids,))
-    return [order_id for (order_id,) in rows]
-
-
-@contextmanager
-def _dagster(bench: Bench, url: str) -> Iterator[None]:
-    """``make up`` on a free port, ready."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    log = bench.scratch / "up.log"
-    with log.open("wb") as output:
-        up = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.up", "--port", str(port)],
-            env={**os.environ, "DATABASE_URL": url, "PYTHONUNBUFFERED": "1"},
-            stdout=output,
-            stderr=output,
-        )
-
-    @retry(
-        retry=retry_if_exception_type(OSError), stop=stop_after_delay(150), wait=wait_fixed(0.5), reraise=True
-    )
-    def wait() -> None:
-        if up.poll() is not None:
-            raise RuntimeError(f"make up ended: {log.read_text()[-500:]}")
-        if "http://" not in log.read_text():
-            raise OSError(f"make up is not ready: {log.read_text()[-500:]}")
-
-    try:
-        wait()
-        yield
-    finally:
-        up.send_signal(signal.SIGINT)
-        up.wait(120)
