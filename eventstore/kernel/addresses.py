@@ -6,7 +6,8 @@ import re
 SCHEMES = ("s3", "gs", "az", "https", "http")
 
 _HOST = re.compile(r"(\[[^\]]*\]?|[^:]*)(:\d*)?")
-_BEGINNING = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:/+")
+#: No scheme is longer: a long word is looked through once, not again from each of its letters.
+_BEGINNING = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]{0,30}:/+")
 _WORD = re.compile(r"[^\s'\"]+")
 _HIDDEN = "…"
 #: None, one that is hidden already, and that of our own example.
