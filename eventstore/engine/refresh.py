@@ -126,9 +126,8 @@ class _ReadAhead:
         if events is None:
             events = self._read(self._connection, after)
         if len(events) >= _CHUNK:
-            with suppress(
-                DatabaseUnavailableError, psycopg.OperationalError
-            ):  # there may be no room for one more
+            # There may be no room for one more session.
+            with suppress(DatabaseUnavailableError, psycopg.OperationalError):
                 self._source = self._source or sibling(self._connection)
                 self._after = events[-1].id
                 self._next = self._thread.submit(self._read, self._source, self._after)

@@ -21,13 +21,8 @@ from eventstore.server.urls import without_password
 
 PROMOTION = "promotion."
 #: Variables that say what a key of the file says too.
-_OF_KEYS = {"DATABASE_URL", "DATABASE_URL_FILE", "PORT", "EVENTSTORE_RAY_ADDRESS", "EVENTSTORE_BUCKETS"}
-
-_VARIABLES = (
-    ("port", "PORT"),
-    ("ray_address", "EVENTSTORE_RAY_ADDRESS"),
-    ("buckets", "EVENTSTORE_BUCKETS"),
-)
+_VARIABLES = {"port": "PORT", "ray_address": "EVENTSTORE_RAY_ADDRESS", "buckets": "EVENTSTORE_BUCKETS"}
+_OF_KEYS = {"DATABASE_URL", "DATABASE_URL_FILE", *_VARIABLES.values()}
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,9 +92,9 @@ def facts() -> list[Setting]:
     for field in msgspec.structs.fields(Machine):
         value = getattr(machine, field.name)
         source = FILE if field.name in said else "default"
-        for key, variable in _VARIABLES:
-            if field.name == key and os.environ.get(variable, "").strip():
-                source = variable
+        variable = _VARIABLES.get(field.name, "")
+        if os.environ.get(variable, "").strip():
+            source = variable
         if field.name == "database_url" and given:
             source = given.where
         found.append(

@@ -13,7 +13,7 @@ from eventstore.kernel.addresses import SCHEMES, begins_like_one, has_secrets
 from eventstore.kernel.buckets import POSSIBLE, is_possible
 from eventstore.kernel.shown import printable, shown
 from eventstore.server.errors import ServerError
-from eventstore.server.urls import checked, checked_head
+from eventstore.server.urls import checked, checked_head, refuse_url
 
 FILE = "eventstore.toml"
 
@@ -188,8 +188,7 @@ def read_machine(home: Path) -> Machine:
     if machine.buckets is not None and not is_possible(machine.buckets):
         raise ServerError(f"{file}: buckets: {machine.buckets} cannot be: give {POSSIBLE}")
     for name in ("checkpoints", "backups"):
-        if begins_like_one(getattr(machine, name) or ""):
-            raise ServerError(f"{file}: {name} must be a folder: this begins as a URL does")
+        refuse_url(getattr(machine, name) or "", name=f"{file}: {name}")
     if machine.ray_address is not None:
         checked_head(machine.ray_address, name=f"{file}: ray_address")
     for owner in machine.each_owner():

@@ -4,14 +4,13 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from eventstore.kernel.addresses import begins_like_one
 from eventstore.kernel.buckets import DEFAULT, POSSIBLE, is_possible
 from eventstore.kernel.shown import shown
 from eventstore.server import embedded
 from eventstore.server.errors import ServerError
 from eventstore.server.machine import FILE, Machine, read_machine
 from eventstore.server.processors import processors
-from eventstore.server.urls import checked, checked_head, database_name, with_database
+from eventstore.server.urls import checked, checked_head, database_name, refuse_url, with_database
 
 #: The variables that are read here and elsewhere, and what each says.
 VARIABLES = {
@@ -52,8 +51,7 @@ def home() -> Path:
     A child process in another folder must be given this path: the default depends on the current folder.
     """
     said = os.environ.get("EVENTSTORE_HOME") or ".eventstore"
-    if begins_like_one(said):
-        raise ServerError("EVENTSTORE_HOME must be a folder: this begins as a URL does")
+    refuse_url(said, name="EVENTSTORE_HOME")
     return Path(said).expanduser().absolute()
 
 
@@ -207,8 +205,7 @@ def buckets_per_run() -> int:
 def backups() -> Path | None:
     """Where backups are kept; None where none are taken by the clock."""
     if folder := _variable("EVENTSTORE_BACKUPS"):
-        if begins_like_one(folder):
-            raise ServerError("EVENTSTORE_BACKUPS must be a folder: this begins as a URL does")
+        refuse_url(folder, name="EVENTSTORE_BACKUPS")
         return Path(folder).expanduser().absolute()
     said = machine().backups
     return home() / Path(said).expanduser() if said else None

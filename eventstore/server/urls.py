@@ -12,6 +12,12 @@ from eventstore.server.errors import ServerError
 _EXPECTED = "expected postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 
 
+def refuse_url(text: str, *, name: str) -> None:
+    """Raise ServerError where a folder is wanted and ``text`` begins as a URL does, which may be secret."""
+    if begins_like_one(text):
+        raise ServerError(f"{name} must be a folder: this begins as a URL does")
+
+
 def checked(url: str, *, name: str = "DATABASE_URL") -> str:
     """The same URL in the form that every library here takes.
 

@@ -67,19 +67,13 @@ def print_json(value: Any) -> None:
 def complain(message: str) -> None:
     """One line on standard error, whatever the message holds."""
     with suppress(OSError):  # nobody listens
-        typer.secho(
-            f"error: {printable(without_logins(' '.join(message.split())))}", err=True, fg=typer.colors.RED
-        )
+        typer.secho(f"error: {_line(message)}", err=True, fg=typer.colors.RED)
 
 
 def warn(message: str) -> None:
     """One line on standard error: what a person should know although the command did what it was to do."""
     with suppress(OSError):
-        typer.secho(
-            f"warning: {printable(without_logins(' '.join(message.split())))}",
-            err=True,
-            fg=typer.colors.YELLOW,
-        )
+        typer.secho(f"warning: {_line(message)}", err=True, fg=typer.colors.YELLOW)
 
 
 def note(message: str) -> None:
