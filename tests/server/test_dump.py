@@ -13,6 +13,7 @@ from eventstore.log.schema import migrate
 from eventstore.server.backup import dump
 from eventstore.server.errors import ServerError
 from eventstore.server.urls import with_database
+from tests.killing import running, until
 from tests.log.schema_objects import objects
 from tests.robustness import old_release
 from tests.robustness.old_release import fingerprint
@@ -125,6 +126,47 @@ def test_a_damaged_dump_leaves_nothing_behind(new_database: Callable[..., str], 
     with psycopg.connect(empty) as connection:
         assert connection.execute("SELECT to_regclass('order_events')").fetchone() == (None,)
         assert connection.execute("SELECT FROM pg_database WHERE datname = %s", (missing,)).fetchone() is None
+
+
+_HELD = 4711
+_RESTORE = """
+import sys
+from pathlib import Path
+from eventstore.server.backup import catalogue, dump
+[found] = catalogue.all_of(Path({backups!r}))
+dump.restore(found, sys.argv[1], lambda url: url)
+"""
+
+
+def test_one_that_is_killed_in_the_middle_leaves_nothing_behind(
+    new_database: Callable[..., str], tmp_path: Path
+) -> None:
+    source, target = filled(new_database(migrated=False)), new_database(migrated=False)
+    dump.take(source, tmp_path)
+    with psycopg.connect(target, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_HELD,))
+        connection.execute(
+            "CREATE FUNCTION wait() RETURNS event_trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN PERFORM pg_advisory_lock({_HELD}); END $$"
+        )
+        connection.execute(
+            "CREATE EVENT TRIGGER wait ON ddl_command_end "
+            "WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION wait()"
+        )
+        with running(_RESTORE.format(backups=str(tmp_path)), target) as process:
+            until(lambda: _sessions(connection, "wait_event = 'advisory'") == 1)  # all tables are made
+            process.kill()
+            process.wait()
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_HELD,))
+            until(lambda: _sessions(connection, "pid <> pg_backend_pid()") == 0)
+        assert connection.execute("SELECT to_regclass('order_events')").fetchone() == (None,)
+
+
+def _sessions(connection: Connection, which: str) -> int:
+    (number,) = connection.execute(
+        f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {which}".encode()
+    ).fetchone() or (0,)
+    return int(number)
 
 
 def test_who_may_not_create_roles_is_told_what_an_administrator_runs(fifteen: str, tmp_path: Path) -> None:
