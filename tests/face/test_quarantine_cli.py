@@ -7,6 +7,7 @@ from uuid import uuid4
 import psycopg
 
 from eventstore.log.append import append_json
+from eventstore.orders.domain import DOMAIN
 
 Cli = Callable[..., Any]
 Connection = psycopg.Connection[Any]
@@ -50,7 +51,8 @@ def test_one_table_alone_is_listed_and_one_that_is_not_there_is_a_mistake(
     assert one["tables"] == ["order_history"]
     wrong = cli("quarantine", "--table", "order")
     assert (wrong.code, wrong.out) == (2, "")
-    assert "there are orders, order_history, order_snapshots" in wrong.err
+    tables = [*(each.name for each in DOMAIN.projections), "order_snapshots"]
+    assert f"there are {', '.join(tables)}\n" in wrong.err
 
 
 def test_a_json_refresh_counts_what_it_set_aside(cli: Cli, connection: Connection) -> None:

@@ -33,6 +33,7 @@ from tests.docs import runbook
 from tests.docs.snippets import Snippet
 from tests.killing import until
 from tests.seals.tampering import LOG, altering
+from tests.shipped import as_if_rules_had_changed
 
 Words = Mapping[str, object]
 SHIPPED = Jsonb([{"type": "OrderShipped", "data": {}}])
@@ -175,20 +176,20 @@ def _(here: Here) -> Iterator[Words]:
 
 @case("rules-old")
 def _(here: Here) -> Iterator[Words]:
-    here.connection.execute("UPDATE projections SET fold_version = 'before'")
+    as_if_rules_had_changed(here.connection)
     yield {}
 
 
 @case("replay-waits")
 def _(here: Here) -> Iterator[Words]:
-    here.connection.execute("UPDATE projections SET fold_version = 'before'")
+    as_if_rules_had_changed(here.connection)
     here.cli("replay", "--preview")
     yield {}
 
 
 @case("replay-stands")
 def _(here: Here) -> Iterator[Words]:
-    here.connection.execute("UPDATE projections SET fold_version = 'before'")
+    as_if_rules_had_changed(here.connection)
     for projection in same_rules(DOMAIN, DOMAIN.states):
         for bucket in range(BUCKETS):
             replay_bucket(here.connection, bucket, projection)

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from eventstore.engine.follow import follower
 from eventstore.server.settings import landing
 from tests.killing import until
+from tests.shipped import as_if_rules_had_changed
 
 Cli = Callable[..., Any]
 Connection = psycopg.Connection[Any]
@@ -153,7 +154,7 @@ def test_files_that_nobody_reads_warn(cli: Cli, connection: Connection) -> None:
 def test_old_rules_fail_a_waiting_replay_warns_and_a_promotion_heals(
     cli: Cli, connection: Connection
 ) -> None:
-    connection.execute("UPDATE projections SET fold_version = 'before'")
+    as_if_rules_had_changed(connection)
     found = verdicts(cli)["rules-old"]
     assert (found["level"], found["next"]) == ("fail", "eventstore replay --preview")
     assert cli("replay", "--preview").code == 0
