@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import psutil
 import psycopg
 import pytest
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
 
 import eventstore
 from eventstore.server.urls import with_database
@@ -219,7 +219,10 @@ def test_a_backfill_replays_everything_survives_kill_9_and_is_promoted_once(
         status = backfill_status(dagster, backfill)
         return status if status not in {"REQUESTED", "COMPLETING"} else None
 
-    assert until(ended, seconds=300) == "COMPLETED_SUCCESS"
+    try:
+        assert until(ended, seconds=300) == "COMPLETED_SUCCESS"
+    except RetryError:
+        pytest.fail(f"{backfill_status(dagster, backfill)}: {states_of_runs(dagster, backfill)}")
     [killed] = [one for one in dagster.runs(**{"dagster/backfill": backfill}) if one["runId"] == run["runId"]]
     assert killed["status"] == "FAILURE"
     assert killed["tags"]["dagster/will_retry"] == "true"
@@ -238,6 +241,12 @@ def test_the_graph_is_not_stale_after_new_events_and_a_replay(dagster: Dagster, 
         node["assetKey"]["path"][0]: node["staleCauses"] for node in nodes if node["staleStatus"] == "STALE"
     }
     assert stale == {}
+
+
+def states_of_runs(dagster: Dagster, backfill: str) -> str:
+    """What each run of a backfill is about, and how it stands."""
+    runs = dagster.runs(**{"dagster/backfill": backfill})
+    return "; ".join(f"{run['runId']} {run['jobName']} {run['status']} {run['tags']}" for run in runs)
 
 
 def spoil(database: psycopg.Connection[Any]) -> dict[str, int]:

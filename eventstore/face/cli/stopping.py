@@ -89,7 +89,7 @@ def telling_what_stands(command: Callable[..., Any], name: str) -> Callable[...,
 
     @wraps(command)
     def told(*args: Any, **options: Any) -> Any:
-        with told_when_stopped(f"stopped: {STANDS[name]}"):
+        with told_when_stopped(lambda: f"stopped: {STANDS[name]}"):
             return command(*args, **options)
 
     return told
