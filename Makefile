@@ -7,7 +7,7 @@ WORKERS := 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up down cluster test test-cluster pages docs recipes browser pictures bench chaos mutants revision lint clean
+.PHONY: help demo up down cluster test attacks test-cluster pages docs recipes browser pictures bench chaos mutants revision lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,10 @@ cluster: $(VENV)/.installed-ray ## Start a Ray cluster on this machine, to try w
 
 test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser --ignore=tests/cluster \
-	    --ignore=tests/benchmarks $(ARGS)
+	    --ignore=tests/benchmarks --ignore=tests/robustness --ignore=tests/chaos $(ARGS)
+
+attacks: $(VENV)/.installed-dev ## Run the tests of any input, of old releases, of replication, and of everything at once (2 minutes)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/robustness tests/chaos
 
 test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-ray ## Kill runs, nodes and the head of a Ray cluster on this machine (10 minutes, 4 GB)
 	@$(PIP) 'kubernetes-validate>=1.37,<2'
