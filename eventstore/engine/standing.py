@@ -79,12 +79,11 @@ def watermark(connection: Connection, name: str) -> UUID:
 
 def lock(connection: Connection, name: str) -> Standing:
     """Where it stands, locked until the transaction ends: one writer of a read model at a time."""
-    row = connection.execute(
-        f"SELECT {_COLUMNS} FROM projections WHERE name = %s FOR UPDATE",
-        (name,),
-    ).fetchone()
-    assert row is not None, "register() comes first"
-    return Standing(*row)
+    # Two statements: one that has waited sees the newest watermark, but the log as of when it began to wait.
+    connection.execute("SELECT FROM projections WHERE name = %s FOR UPDATE", (name,))
+    found = standing(connection, name)
+    assert found is not None, "register() comes first"
+    return found
 
 
 def advance(connection: Connection, name: str, to: UUID, fold_version: str | None = None) -> None:

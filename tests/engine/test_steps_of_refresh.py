@@ -1,6 +1,6 @@
 """Each step of a refresh, in the interleaving that it exists for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -16,18 +16,17 @@ from eventstore.engine import refresh as refreshing
 from eventstore.engine.projection import Projection
 from eventstore.engine.quarantine import quarantined
 from eventstore.engine.refresh import Refreshed
+from eventstore.engine.standing import advance, lock, watermark
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection, sibling
-from eventstore.orders.domain import (
-    HISTORY,  # was HISTORY
-    ORDERS,
-)
+from eventstore.log.feed import newest_up_to
+from eventstore.orders.domain import HISTORY, ORDERS
 from eventstore.orders.events import OrderPaid, OrderShipped
 from eventstore.orders.order import OrderState
 from tests.engine.standing import before_call, begin, differences
 from tests.log.pausing import is_blocked, set_clock, until
 from tests.log.sessions import drop_logins, make_login
-from tests.shipped import RULES, current, refresh, refresh_daily_metrics
+from tests.shipped import RULES, current, refresh, refresh_daily_metrics, refresh_history, refresh_stale
 
 Connection = psycopg.Connection[Any]
 
@@ -129,6 +128,32 @@ def test_a_second_refresh_waits_until_the_first_has_committed(
         first = refresh(connection)
     assert (first.events, second[0].result(30).events) == (5, 0)
     assert differences(connection) == []
+
+
+@pytest.mark.parametrize(
+    ("read_model", "again"),
+    [("orders", refresh), ("order_history", refresh_history), ("order_snapshots", refresh_stale)],
+)
+def test_what_was_appended_and_taken_in_while_a_refresh_waited_is_not_taken_for_lost(
+    connection: Connection,
+    database_url: str,
+    other: Connection,
+    threads: ThreadPoolExecutor,
+    read_model: str,
+    again: Callable[[Connection], object],
+) -> None:
+    """A statement that waits for a row sees its newest version, but the log as of when it began."""
+    append_orders(connection, 1)
+    again(connection)
+    with open_connection(database_url) as observer:
+        with connection.transaction():
+            lock(connection, read_model)
+            second = begin(threads, observer, other, lambda: again(other))
+            append_orders(observer, 1)
+            newest = newest_up_to(connection, UUID(int=2**128 - 1))
+            advance(connection, read_model, newest)
+        second.result(30)
+    assert watermark(connection, read_model) == newest
 
 
 def test_a_refresh_waits_while_another_one_heals(
