@@ -3,9 +3,11 @@
 from typing import Any
 from uuid import UUID
 
+from psycopg import sql
+
 from eventstore.engine.projection import Projection
 from eventstore.engine.reading import FOLD_JSON, events_in
-from eventstore.engine.row_per_order import read_states
+from eventstore.engine.row_per_order import states_in, states_query
 from eventstore.engine.standing import AHEAD_OF_LOG
 from eventstore.engine.state import folded_or_raise
 from eventstore.kernel.folding import S
@@ -18,9 +20,8 @@ def current(connection: Connection, projection: Projection[S], order_id: UUID) -
 
     None for an order without events. Raises UnfoldableEventError where one of them makes no sense.
     """
-    table_version, goes_on = _standing(connection, projection, order_id)
+    table_version, goes_on, state = _standing(connection, projection, order_id)
     folding = projection.folding(table_version)
-    state = read_states(connection, projection, projection.name, [order_id]).get(order_id)
     if state is None or folding is None or state.fold_version is not None or not goes_on:
         state = projection.initial(order_id)
     tail = _events_above(connection, projection, order_id, state.version)
@@ -31,16 +32,25 @@ def current(connection: Connection, projection: Projection[S], order_id: UUID) -
     return found
 
 
-def _standing(connection: Connection, projection: Projection[Any], order_id: UUID) -> tuple[str, bool]:
-    """The rules of the table, and whether what follows may be folded onto the order's row: not where that
-    holds only what precedes an event that fails, nor where the table is ahead of the log.
+def _standing(
+    connection: Connection, projection: Projection[S], order_id: UUID
+) -> tuple[str, bool, S | None]:
+    """The rules of the table; whether what follows may be folded onto the order's row: not where that holds
+    only what precedes an event that fails, nor where the table is ahead of the log; and that row. All as of
+    one moment: a promotion changes them together.
     """
     row = connection.execute(
-        "SELECT fold_version, NOT EXISTS (SELECT FROM quarantine WHERE projection = name AND order_id = %s) "
-        f"AND NOT ({AHEAD_OF_LOG}) FROM projections WHERE name = %s",
-        (order_id, projection.name),
+        sql.SQL(
+            "SELECT fold_version, "
+            "NOT EXISTS (SELECT FROM quarantine WHERE projection = name AND order_id = %s) "
+            f"AND NOT ({AHEAD_OF_LOG}), ({{}}) FROM projections WHERE name = %s"
+        ).format(states_query(projection, projection.name)),
+        (order_id, [order_id], projection.name),
     ).fetchone()
-    return (row[0], row[1]) if row else (projection.fold_version, True)
+    if row is None:
+        return projection.fold_version, True, None
+    states = states_in(projection, [row[2]] if row[2] else [])
+    return row[0], row[1], states[0] if states else None
 
 
 def _events_above(

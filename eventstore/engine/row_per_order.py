@@ -89,16 +89,24 @@ ROW_PER_ORDER = RowPerOrder()
 def read_states(
     connection: Connection, projection: Projection[Any], table: str, order_ids: Iterable[UUID]
 ) -> dict[UUID, Any]:
-    """The states that ``table`` holds of the given orders; as JSON, which is read in half the time."""
-    query = sql.SQL(
+    """The states that ``table`` holds of the given orders."""
+    ids = "{" + ",".join(f"{order_id.int:032x}" for order_id in order_ids) + "}"
+    rows = connection.execute(states_query(projection, table), (ids,)).fetchall()
+    return {state.order_id: state for state in states_in(projection, (row for (row,) in rows))}
+
+
+def states_query(projection: Projection[Any], table: str) -> sql.Composed:
+    """The states of the orders of its one parameter, as JSON, which is read in half the time."""
+    return sql.SQL(
         "SELECT row_to_json(s)::text FROM (SELECT {} FROM {} WHERE order_id = ANY(%s::uuid[])) s"
     ).format(sql.SQL(", ").join(map(sql.Identifier, projection.columns)), sql.Identifier(table))
-    ids = "{" + ",".join(f"{order_id.int:032x}" for order_id in order_ids) + "}"
-    rows = connection.execute(query, (ids,)).fetchall()
+
+
+def states_in(projection: Projection[Any], rows: Iterable[str]) -> list[Any]:
+    """What ``states_query`` returned."""
     state: type[Any] = projection.state_type
-    text = "[" + ",".join(row for (row,) in rows) + "]"
-    states: list[Any] = msgspec.json.decode(text, type=list[state])  # type: ignore[valid-type]
-    return {state.order_id: state for state in states}
+    states: list[Any] = msgspec.json.decode("[" + ",".join(rows) + "]", type=list[state])  # type: ignore[valid-type]
+    return states
 
 
 def state_of(projection: Projection[Any], values: Iterable[Any]) -> Any:

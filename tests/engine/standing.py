@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import ModuleType
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -29,9 +28,9 @@ def differences(
 
 
 def before_call(
-    monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str, time: int, do: Callable[[], object]
+    monkeypatch: pytest.MonkeyPatch, module: object, step: str, time: int, do: Callable[[], object]
 ) -> None:
-    """Before the ``time``-th call of a step of a module, ``do`` something else, once."""
+    """Before the ``time``-th call of a step, ``do`` something else, once."""
     original: Callable[..., Any] = getattr(module, step)
     calls = 0
 

@@ -20,9 +20,10 @@ from eventstore.kernel.events import Event as EventType
 from eventstore.log.append import append_json
 from eventstore.log.connection import open_connection
 from eventstore.orders.domain import ORDERS
-from eventstore.orders.events import EVENTS, OrderShipped
+from eventstore.orders.events import EVENTS, OrderPaid, OrderShipped
 from eventstore.orders.order import OrderState, status_of
 from tests.buckets import BUCKETS
+from tests.engine.standing import before_call
 from tests.shipped import RULES, current, preview, read, refresh, replay_bucket, set_promotion_policy
 from tests.shipped import promote_projection as promote
 
@@ -39,6 +40,16 @@ def returned_status(state: OrderState) -> str:
 NEWER = replace(RULES, version="newer", status=returned_status)
 BOTH = replace(ORDERS, foldings=(RULES, NEWER))  # the old rules are still in the code
 ONLY_NEW = replace(ORDERS, foldings=(NEWER,))  # they were edited in place
+
+
+def _paid_twice(state: OrderState, event: OrderPaid, _at: datetime) -> None:
+    state.paid_amount += 2 * event.amount
+
+
+TWICE = replace(
+    ORDERS,
+    foldings=(RULES, replace(RULES, version="newer", rules=dict(RULES.rules) | {OrderPaid: _paid_twice})),
+)
 
 
 def event(kind: str, at: int = 1_000, **data: Any) -> dict[str, Any]:
@@ -134,6 +145,23 @@ def test_new_events_follow_the_rules_of_the_table_until_the_promotion(connection
     refresh(connection, BOTH)
     assert statuses(connection) == {"Returned": 3}
     assert connection.execute("SELECT DISTINCT fold_version FROM orders").fetchall() == [(None,)]
+
+
+@pytest.mark.parametrize("statement", [1, 2, 3])
+def test_the_current_state_follows_one_rule_whatever_is_promoted_between_two_statements(
+    connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch, statement: int
+) -> None:
+    (order,) = append_orders(connection, 1, PAID)
+    refresh(connection)
+    replay(connection, TWICE)
+    append_json(connection, order, [PAID])
+    with open_connection(database_url) as other:
+        before_call(
+            monkeypatch, connection, "execute", statement, lambda: promote(other, TWICE, by_hand=True)
+        )
+        state = current(connection, order, TWICE)
+    assert state is not None
+    assert (state.version, state.paid_amount) in [(2, Decimal("6.00")), (2, Decimal("12.00"))]
 
 
 def test_where_the_old_rules_are_gone_no_row_mixes_two_and_each_says_whose_it_is(
