@@ -26,10 +26,10 @@ cluster: $(VENV)/.installed-ray ## Start a Ray cluster on this machine, to try w
 
 test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser --ignore=tests/cluster \
-	    --ignore=tests/benchmarks --ignore=tests/robustness --ignore=tests/chaos $(ARGS)
+	    --ignore=tests/benchmarks --ignore=tests/robustness --ignore=tests/recovery --ignore=tests/chaos $(ARGS)
 
-attacks: $(VENV)/.installed-dev ## Run the tests of any input, of old releases, of replication, and of everything at once (2 minutes)
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/robustness tests/chaos
+attacks: $(VENV)/.installed-dev ## Run the tests of any input, old releases, replication, backups, and of everything at once (3 minutes)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/robustness tests/recovery tests/chaos
 
 test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-ray ## Kill runs, nodes and the head of a Ray cluster on this machine (10 minutes, 4 GB)
 	@$(PIP) 'kubernetes-validate>=1.37,<2'

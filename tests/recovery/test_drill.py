@@ -25,7 +25,7 @@ from eventstore.log.position import START
 from eventstore.server import embedded
 from tests.log.standbys import Server, eventually
 from tests.robustness.everything import run
-from tests.server.test_recovery import archiving, until_received
+from tests.recovery.test_recovery import archiving, until_received
 
 
 @pytest.fixture
