@@ -24,8 +24,8 @@ from eventstore.log.errors import EpochError
 from eventstore.log.position import START
 from eventstore.server import embedded
 from tests.log.standbys import Server, eventually
-from tests.robustness.everything import run
 from tests.recovery.test_recovery import archiving, until_received
+from tests.robustness.everything import run
 
 
 @pytest.fixture
