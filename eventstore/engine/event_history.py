@@ -11,7 +11,7 @@ from eventstore.engine.state import state
 from eventstore.kernel.event_history import Change, HistoryEntry, changes_between, history_entries
 from eventstore.kernel.folding import evolving
 from eventstore.kernel.recorded import RecordedEvent
-from eventstore.log.connection import Connection
+from eventstore.log.connection import Connection, one_moment
 from eventstore.log.feed import stream
 
 
@@ -32,13 +32,14 @@ def difference(
 ) -> Difference | None:
     """What changed in an order between two moments of business time, as far as is known now.
 
-    None for an order without events.
+    None for an order without events. ``connection`` must be without an open transaction.
     """
-    events = list(stream(connection, order_id, codec=projection.events))
-    if not events:
-        return None
-    before = state(connection, projection, order_id, at=first) or projection.initial(order_id)
-    after = state(connection, projection, order_id, at=second) or projection.initial(order_id)
+    with one_moment(connection):
+        events = list(stream(connection, order_id, codec=projection.events))
+        if not events:
+            return None
+        before = state(connection, projection, order_id, at=first) or projection.initial(order_id)
+        after = state(connection, projection, order_id, at=second) or projection.initial(order_id)
     between = [event for event in events if first < event.happened_at <= second]
     between.sort(key=lambda event: (event.happened_at, event.version))
     return Difference(changes_between(before, after), between)
