@@ -33,6 +33,7 @@ _OUTAGES = {
 _OWN = {"ES004", "ES005"}
 _CONTENTION = {"40001", "40P01"}
 _LOCK_TIMEOUT = "55P03"
+_CRASH = "57P02"
 #: Something is not there: a schema, a table, a column, a function, or one with these arguments.
 _OTHER_SCHEMA = {"3F000", "42P01", "42703", "42883"}
 _ROLES = "eventstore_writer, eventstore_ingester, eventstore_reader, eventstore_projector"
@@ -53,7 +54,7 @@ def outages_explained(url: str) -> Iterator[None]:
 
 def outage(error: psycopg.Error, url: str) -> EventStoreError | None:
     """What ``error``, of a session with the database at ``url``, means; None where it is no outage."""
-    state = error.sqlstate
+    state = state_of(error)
     if state == _LOCK_TIMEOUT:
         return BusyError(_said(error) if raised_by_a_function(error) else who_holds(url))
     if state in _OWN:
@@ -83,11 +84,21 @@ def is_outage(error: BaseException) -> bool:
     """Whether the database, and not what it was given, is the reason for ``error``."""
     if not isinstance(error, psycopg.Error):
         return isinstance(error, BusyError | DatabaseUnavailableError)
-    state = error.sqlstate
+    state = state_of(error)
     if state is None:
         return isinstance(error, psycopg.OperationalError)
     known = {_LOCK_TIMEOUT, *_OWN, *_CONTENTION, *_OUTAGES}
     return not known.isdisjoint((state, state[:3], state[:2]))
+
+
+def state_of(error: psycopg.Error) -> str | None:
+    """The SQLSTATE; None where the server is gone without a word.
+
+    A session whose parallel workers go with the server may still say that they are not in the state it needs:
+    that is a crash as well. Whatever its language, the file of the server's source tells it apart.
+    """
+    lost_a_worker = error.sqlstate == "55000" and error.diag.source_file == "parallel.c"
+    return _CRASH if lost_a_worker else error.sqlstate
 
 
 def raised_by_a_function(error: psycopg.Error) -> bool:

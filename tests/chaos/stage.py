@@ -13,6 +13,7 @@ import psycopg
 
 from eventstore.log.connection import prepare
 from eventstore.log.errors import ConsumerBusyError, DatabaseUnavailableError
+from eventstore.log.outages import state_of
 from tests.chaos.journal import Journal
 from tests.chaos.plan import Plan
 
@@ -87,7 +88,8 @@ def is_disturbance(error: Exception) -> bool:
         return True
     if not isinstance(error, psycopg.OperationalError):
         return False
-    return error.sqlstate is None or error.sqlstate.startswith(("57P", "08"))
+    state = state_of(error)
+    return state is None or state.startswith(("57P", "08"))
 
 
 def play(player: type[Player], stage: Stage, process: str) -> None:
