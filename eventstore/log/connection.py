@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg.types.string import TextLoader
 
 from eventstore.log.errors import DatabaseUnavailableError
 from eventstore.log.pooler import refuse_shared_sessions
@@ -57,6 +58,7 @@ def prepare(connection: Connection) -> None:
         raise DatabaseUnavailableError(reason)
     set_json_loads(msgspec.json.decode, connection)
     set_json_dumps(msgspec.json.encode, connection)
+    connection.adapters.register_loader("inet", TextLoader)  # an address is only ever shown
     refuse_shared_sessions(connection)
     settings = _SETTINGS | (_SETTINGS_17 if connection.info.server_version >= 170000 else {})
     statements = "; ".join(f"SET {name} = {value}" for name, value in settings.items())

@@ -96,6 +96,18 @@ def test_status_shows_the_lag_and_who_holds_the_horizon(
         assert "forgotten" in cli("status").out
 
 
+def test_a_session_of_another_machine_is_named_with_its_address(
+    cli: Cli, connection: psycopg.Connection[Any]
+) -> None:
+    connection.execute(
+        "CREATE OR REPLACE FUNCTION horizon_holders() RETURNS TABLE (floor_ms bigint, pid int, role name, "
+        "application_name text, client_addr inet, state text, open_since timestamptz, query text) "
+        "LANGUAGE sql AS $$ SELECT 1, 2, 'anna'::name, 'till', '10.0.0.7'::inet, 'active', now(), 'SELECT' $$"
+    )
+    [holder] = cli("status", "--json").json["horizon_holders"]
+    assert (holder["role"], holder["client_addr"]) == ("anna", "10.0.0.7")
+
+
 def test_tail_prints_cloudevents_that_can_be_ingested_again(cli: Cli) -> None:
     order = uuid4()
     cli("append", order, "OrderCreated", CREATED, "--at", "2026-03-03T12:00:00.250Z")

@@ -23,6 +23,7 @@ from dagster._daemon.types import DaemonHeartbeat
 
 from eventstore.face.automation import Automation, judge_automation, read_automation
 from eventstore.kernel.verdicts import Verdict
+from eventstore.server.settings import dagster_database_url
 from pipelines.instance import prepare
 from pipelines.watch import automation
 
@@ -106,7 +107,7 @@ def test_what_dagster_keeps_in_another_form_breaks_nothing(
 ) -> None:
     beat(instance)
     switch_off(instance, "orders_every_minute")
-    with psycopg.connect(database_url.replace("?", "_dagster?", 1), autocommit=True) as theirs:
+    with psycopg.connect(dagster_database_url(database_url), autocommit=True) as theirs:
         theirs.execute("UPDATE instigators SET instigator_body = 'no json'")
         assert judged().level == "ok"
         theirs.execute("DROP TABLE instigators")
