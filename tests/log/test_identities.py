@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -106,9 +107,9 @@ def test_another_identity_with_the_same_hash_is_refused_in_words_and_at_once(
     colliding: Connection, by: str
 ) -> None:
     append(colliding, ORDER, event("first"), by=by)
-    for again in range(2):
+    for again, other in product(range(2), [event("second"), event("first", "/other")]):
         with pytest.raises(psycopg.errors.UniqueViolation, match="have the same hash as those of version 1"):
-            append(colliding, ORDER, event("second"), by=by)
+            append(colliding, ORDER, other, by=by)
         append(colliding, ORDER, event("first"), by=by)
         assert recorded(colliding, ORDER) == ["first"], again
     append(colliding, uuid4(), event("second"), by=by)

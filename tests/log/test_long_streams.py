@@ -1,6 +1,6 @@
 """A stream of many events costs an append, and a question, no more than a short one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -82,17 +82,31 @@ def test_a_retry_and_an_undated_line_read_a_few_events(connection: Connection, o
     assert 0 < read.rows < 200
 
 
+def append_undated(connection: Connection, order: UUID) -> None:
+    event = {"type": "OrderShipped", "data": {}}
+    connection.execute("SELECT append_events(%s, %s)", (order, Jsonb([event])))
+
+
+def stage_undated(connection: Connection, order: UUID) -> None:
+    with connection.transaction():
+        connection.execute("SELECT open_staging()")
+        connection.execute(
+            "INSERT INTO pg_temp.staged_events VALUES (1, %s, 'OrderShipped', '{}', NULL, '/s', '1', '{}')",
+            (order,),
+        )
+        assert connection.execute("SELECT line, outcome FROM append_staged()").fetchall() == []
+
+
+@pytest.mark.parametrize("append", [append_undated, stage_undated])
 def test_an_undated_event_is_stamped_with_the_latest_time_wherever_that_stands(
-    connection: Connection,
+    connection: Connection, append: Callable[[Connection, UUID], None]
 ) -> None:
     for count, place in [(1, 1), (32, 1), (33, 33), (40, 2), (40, 32), (40, 33), (50, 40)]:
         stream, latest = uuid4(), 4_000_000_000_000
         events = [{"type": "OrderShipped", "data": {}, "created_at": n} for n in range(count)]
         events[place - 1]["created_at"] = latest
         connection.execute("SELECT append_events(%s, %s)", (stream, Jsonb(events)))
-        connection.execute(
-            "SELECT append_events(%s, %s)", (stream, Jsonb([{"type": "OrderShipped", "data": {}}]))
-        )
+        append(connection, stream)
         row = connection.execute(
             "SELECT created_at FROM order_events WHERE order_id = %s ORDER BY version DESC LIMIT 1", (stream,)
         ).fetchone()
