@@ -123,8 +123,8 @@ def test_a_publisher_that_does_not_commit_keeps_no_other_waiting(
     servers: tuple[Server, Server], primary: Connection, standby: Connection
 ) -> None:
     publish(primary, standby)
+    primary.execute("UPDATE scanned_horizon SET noted_at = '-infinity'")  # it is time to note it again
     with open_connection(servers[0].url) as idle, idle.transaction():
-        idle.execute("UPDATE scanned_horizon SET noted_at = '-infinity'")
         idle.execute("SELECT publish_horizon()")
         seen = append(primary)
         primary.execute("SET statement_timeout = '5s'")
