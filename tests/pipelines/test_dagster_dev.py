@@ -56,6 +56,16 @@ class Dagster:
         [message] = [event["message"] for event in events if "Executing steps in process" in event["message"]]
         return int(message.partition("pid: ")[2].rstrip(")."))
 
+    def errors_of(self, run_id: str) -> list[str]:
+        """What a run says of its errors, and at its end."""
+        events = self.query(
+            "query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {"
+            " ... on MessageEvent { message } ... on ErrorEvent { error { message causes { message } } }"
+            " } } } }",
+            run=run_id,
+        )["logsForRun"]["events"]
+        return [str(event) for event in events if event.get("error")] + [str(events[-3:])]
+
     def promotions(self) -> int:
         """How many runs of `orders` promoted a replay."""
         materializations = self.query(
@@ -158,7 +168,9 @@ def olist(dagster: Dagster, shared_data: Path) -> None:
         ),
         seconds=240,
     )
-    assert {(run["jobName"], run["status"]) for run in ended} == {("ingest_and_refresh", "SUCCESS")}
+    failed = [run["runId"] for run in ended if run["status"] == "FAILURE"]
+    assert not failed, "\n".join(line for run_id in failed for line in dagster.errors_of(run_id))
+    assert {run["jobName"] for run in ended} == {"ingest_and_refresh"}
 
 
 def wrong_rows(database: psycopg.Connection[Any], truth: Truth) -> list[Any]:
