@@ -4,6 +4,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 WORKERS := 3
+# Longer tests, apart from the others.
+ATTACKS := tests/robustness tests/recovery tests/chaos
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -26,10 +28,10 @@ cluster: $(VENV)/.installed-ray ## Start a Ray cluster on this machine, to try w
 
 test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATABASE_URL for your own server)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser --ignore=tests/cluster \
-	    --ignore=tests/benchmarks --ignore=tests/robustness --ignore=tests/recovery --ignore=tests/chaos $(ARGS)
+	    --ignore=tests/benchmarks $(addprefix --ignore=,$(ATTACKS)) $(ARGS)
 
 attacks: $(VENV)/.installed-dev ## Run the tests of any input, old releases, replication, backups, and of everything at once (3 minutes)
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) tests/robustness tests/recovery tests/chaos
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) $(ATTACKS)
 
 test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-ray ## Kill runs, nodes and the head of a Ray cluster on this machine (10 minutes, 4 GB)
 	@$(PIP) 'kubernetes-validate>=1.37,<2'

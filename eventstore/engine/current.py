@@ -49,8 +49,8 @@ def _standing(
     ).fetchone()
     if row is None:
         return projection.fold_version, True, None
-    states = states_in(projection, [row[2]] if row[2] else [])
-    return row[0], row[1], states[0] if states else None
+    fold_version, goes_on, held = row
+    return fold_version, goes_on, states_in(projection, [held])[0] if held else None
 
 
 def _events_above(
