@@ -17,3 +17,15 @@ def ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
     assert not answer.get("errors"), answer["errors"]
     data: dict[str, Any] = answer["data"]
     return data
+
+
+def log_of(url: str, run_id: str) -> list[dict[str, Any]]:
+    """The events in the log of a run: the message of each, and the error of those that tell of one."""
+    events: list[dict[str, Any]] = ask(
+        url,
+        "query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {"
+        " ... on MessageEvent { message } ... on ErrorEvent { error { message causes { message } } }"
+        " } } } }",
+        run=run_id,
+    )["logsForRun"]["events"]
+    return events

@@ -16,7 +16,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from pipelines.cluster.head import Head, HeadAwayError
 from pipelines.cluster.local import LocalCluster
 from tests.buckets import BUCKETS
-from tests.graphql import ask
+from tests.graphql import ask, log_of
 
 T = TypeVar("T")
 #: Starting a run takes seconds, on a busy machine many: what is waited for here is a state, never a time.
@@ -155,12 +155,7 @@ class Dagster:
         )
 
     def events(self, run: str) -> list[str]:
-        found = self.query(
-            "query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {"
-            " ... on MessageEvent { message } } } } }",
-            run=run,
-        )["logsForRun"]["events"]
-        return [event["message"] for event in found]
+        return [event["message"] for event in log_of(self.url, run)]
 
 
 @contextmanager

@@ -117,10 +117,12 @@ def test_a_question_about_a_moment_reads_a_few_events(connection: Connection, or
     refresh_stale(connection)
     late = {"type": "OrderShipped", "data": {}, "created_at": MINUTE * 100 + 1}
     connection.execute("SELECT append_events(%s, %s)", (order, Jsonb([late])))
+    # PostgreSQL 15 takes a bitmap where later ones take the index, and counts some rows more for it.
+    half = LONG / 2 if connection.info.server_version >= 160_000 else LONG * 0.7
     for _ in range(12):
         with counted(connection) as read:
             assert state(connection, order, at=from_ms(MINUTE * LONG // 2)) is not None
-        assert 0 < read.rows < LONG * 0.7  # half of them, which were folded before the late one was known
+        assert 0 < read.rows < half
     refresh_stale(connection)
     for _ in range(12):
         with counted(connection) as read:

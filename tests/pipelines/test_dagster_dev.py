@@ -22,7 +22,7 @@ from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_
 
 import eventstore
 from eventstore.server.urls import with_database
-from tests.graphql import ask
+from tests.graphql import ask, log_of
 
 # The tests share one Dagster, hence one log.
 pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("dagster")]
@@ -48,22 +48,13 @@ class Dagster:
 
     def process_of(self, run_id: str) -> int:
         """The process id of a run's worker."""
-        events = self.query(
-            "query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {"
-            " ... on MessageEvent { message } } } } }",
-            run=run_id,
-        )["logsForRun"]["events"]
-        [message] = [event["message"] for event in events if "Executing steps in process" in event["message"]]
+        messages = [event["message"] for event in log_of(self.url, run_id)]
+        [message] = [message for message in messages if "Executing steps in process" in message]
         return int(message.partition("pid: ")[2].rstrip(")."))
 
     def errors_of(self, run_id: str) -> list[str]:
         """What a run says of its errors, and at its end."""
-        events = self.query(
-            "query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {"
-            " ... on MessageEvent { message } ... on ErrorEvent { error { message causes { message } } }"
-            " } } } }",
-            run=run_id,
-        )["logsForRun"]["events"]
+        events = log_of(self.url, run_id)
         return [str(event) for event in events if event.get("error")] + [str(events[-3:])]
 
     def promotions(self) -> int:
