@@ -150,6 +150,6 @@ def test_whatever_is_proposed_is_refused_in_words_or_taken_by_the_database(
         return
     assert isinstance(event, StagedEvent)
     before = "SELECT FROM order_events WHERE (order_id, source, source_id) = (%s::uuid, %s, %s)"
-    assume(not connection.execute(before, (event.order_id, event.source, event.source_id)).fetchone())
+    assume(connection.execute(before, (event.order_id, event.source, event.source_id)).rowcount == 0)
     [settled] = append(connection, [(1, event)], [], lambda _: None)
     assert settled.refused == []
