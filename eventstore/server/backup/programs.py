@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,7 @@ _KNOWN_FOLDERS = (
     "/usr/local/opt/postgresql@{}/bin",
 )
 _SAID = 600
+_STOP_S = 5
 
 
 def server_folder(version: int) -> Path:
@@ -46,16 +48,28 @@ def run(name: str, url: str, *arguments: str | Path, stdout: IO[bytes] | None = 
     Raises ServerError with what it said. The password is given by the environment, where nobody sees it.
     """
     conninfo, environment = connection(url)
-    result = subprocess.run(
+    with subprocess.Popen(
         [cluster.program(name), "--dbname", conninfo, "--no-password", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout or subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
-        check=False,
-    )
-    if result.returncode != 0:
-        raise ServerError(failure(name, result.stderr, result.returncode))
+    ) as process:
+        try:
+            said = process.communicate()[1]
+        except BaseException:
+            _stop(process)
+            raise
+    if process.returncode != 0:
+        raise ServerError(failure(name, said, process.returncode))
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Asked to end, pg_dump cancels what it waits for; killed, it would leave a session that waits on."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_S)
+    process.kill()
 
 
 def connection(url: str) -> tuple[str, dict[str, str]]:
