@@ -85,6 +85,7 @@ def holders(url: str) -> list[Holder]:
     """
     with open_connection(url, application_name="eventstore: who holds it") as connection:
         connection.execute("SET statement_timeout = '5s'")
+        connection.execute("SET lock_timeout = '1s'")
         with connection.cursor(row_factory=namedtuple_row) as cursor:
             rows: list[Any] = cursor.execute(_HOLDERS, {"harmless": _HARMLESS}).fetchall()
         found = {
@@ -101,13 +102,20 @@ def holders(url: str) -> list[Holder]:
 
 
 def _of_the_log(connection: Connection) -> list[Holder]:
-    """What the log knows of its own locks, where the role may ask: it sees other roles' sessions too."""
+    """What the log knows of its own locks, where the role may ask: it sees other roles' sessions too.
+
+    Nothing where what it asks is locked itself.
+    """
     try:
         rows = connection.execute(
             "SELECT kind, name, pid, role, application_name, state, since, gid FROM lock_holders() "
             "WHERE granted AND pid IS DISTINCT FROM pg_backend_pid()"
         ).fetchall()
-    except (psycopg.errors.UndefinedFunction, psycopg.errors.InsufficientPrivilege):
+    except (
+        psycopg.errors.UndefinedFunction,
+        psycopg.errors.InsufficientPrivilege,
+        psycopg.errors.LockNotAvailable,
+    ):
         return []
     return [
         Holder(" ".join(filter(None, (kind, name))), pid, role, application, state, _utc(since), gid)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.docs.snippets import ROOT, Snippet, snippets
+from tests.parsing import parsed
 
 PAGE = ROOT / "docs" / "runbook.md"
 _HEADING = re.compile(r"^### `(.+)`$", re.MULTILINE)
@@ -82,4 +83,4 @@ def _texts(value: ast.expr, tree: ast.Module) -> Iterator[str]:
 def _modules() -> Iterator[ast.Module]:
     for folder in ("eventstore", "pipelines"):
         for file in sorted(Path(ROOT / folder).rglob("*.py")):
-            yield ast.parse(file.read_text("utf-8"))
+            yield parsed(file.read_text("utf-8"))

@@ -14,13 +14,42 @@ import pytest
 import typer
 
 from eventstore.face.cli import app
-from eventstore.face.cli.stopping import STANDS
+from eventstore.face.cli.app import CANNOT_TELL
+from eventstore.face.cli.stopping import STANDS, is_interrupt
+from eventstore.log import connection as settings
+from eventstore.server.backup import dump
 from tests.buckets import BUCKETS, part
 from tests.killing import until
 
 Connection = psycopg.Connection[Any]
 Cli = Callable[..., Any]
 ORDER = "0198c2f4-7d5e-7000-8000-3c9b1e5d2a10"
+#: A table that a command must wait for where it is locked, the command, and what it says when stopped.
+WAITING: list[tuple[str, tuple[str, ...], str]] = [
+    ("alembic_version", ("init",), "run it again: it goes on"),
+    ("order_events", ("append", ORDER, "OrderShipped", "{}"), f"eventstore show {ORDER}"),
+    ("rejects", ("rejects",), "nothing was changed"),
+    ("rejects", ("rejects", "retry"), "nothing goes in twice"),
+    ("rejects", ("rejects", "discard", "1", "--reason", "x"), "as a whole, or not at all"),
+    ("orders", ("orders",), "nothing was changed"),
+    ("order_events", ("show", ORDER), "nothing was changed"),
+    ("order_events", ("history", ORDER), "nothing was changed"),
+    ("order_events", ("tail",), "may be given the last events again"),
+    ("consumers", ("consumers",), "nothing was changed"),
+    ("settings", ("settings", "max_hold", "10 minutes"), "as a whole, or not at all"),
+    ("projections", ("refresh",), "run it again to go on"),
+    ("order_events", ("status",), "nothing was changed"),
+    ("orders", ("promote",), "`eventstore promote` goes on"),
+    ("orders", ("replay", "--continue"), "`eventstore promote` goes on"),
+    ("projections", ("rebuild",), "`eventstore rebuild` goes on"),
+    ("proofs", ("prove",), "`eventstore prove` goes on"),
+    ("seal_trees", ("seal",), "`eventstore seal` goes on"),
+    ("seal_tiles", ("verify",), "nothing was written"),
+    ("seal_tiles", ("verify", "--share", "--json"), "nothing was written"),
+    ("log_epochs", ("epochs",), "nothing was changed"),
+    ("order_events", ("backup", "--dump", "--to", "BACKUPS"), "no backup was taken"),
+    ("order_events", ("backup", "--to", "BACKUPS", "--dump", "--json"), "no backup was taken"),
+]
 COMMAND = [sys.executable, "-c", "from eventstore.face.cli import main; main()"]
 
 
@@ -150,34 +179,18 @@ def test_every_command_has_words_for_it() -> None:
     assert names(typer.main.get_command(app)) == set(STANDS)
 
 
-@pytest.mark.parametrize(
-    ("table", "arguments", "says"),
-    [
-        ("alembic_version", ("init",), "run it again: it goes on"),
-        ("order_events", ("append", ORDER, "OrderShipped", "{}"), f"eventstore show {ORDER}"),
-        ("rejects", ("rejects",), "nothing was changed"),
-        ("rejects", ("rejects", "retry"), "nothing goes in twice"),
-        ("rejects", ("rejects", "discard", "1", "--reason", "x"), "as a whole, or not at all"),
-        ("orders", ("orders",), "nothing was changed"),
-        ("order_events", ("show", ORDER), "nothing was changed"),
-        ("order_events", ("history", ORDER), "nothing was changed"),
-        ("order_events", ("tail",), "may be given the last events again"),
-        ("consumers", ("consumers",), "nothing was changed"),
-        ("settings", ("settings", "max_hold", "10 minutes"), "as a whole, or not at all"),
-        ("projections", ("refresh",), "run it again to go on"),
-        ("order_events", ("status",), "nothing was changed"),
-        ("orders", ("promote",), "`eventstore promote` goes on"),
-        ("orders", ("replay", "--continue"), "`eventstore promote` goes on"),
-        ("projections", ("rebuild",), "`eventstore rebuild` goes on"),
-        ("proofs", ("prove",), "`eventstore prove` goes on"),
-        ("seal_trees", ("seal",), "`eventstore seal` goes on"),
-        ("seal_tiles", ("verify",), "nothing was written"),
-        ("seal_tiles", ("verify", "--share", "--json"), "nothing was written"),
-        ("log_epochs", ("epochs",), "nothing was changed"),
-        ("order_events", ("backup", "--dump", "--to", "BACKUPS"), "no backup was taken"),
-        ("order_events", ("backup", "--to", "BACKUPS", "--dump", "--json"), "no backup was taken"),
-    ],
-)
+def until_it_waits(cli: Cli, file: Path, table: str, arguments: tuple[str, ...]) -> None:
+    """Bring about what the command finds something to do for."""
+    if table == "seal_tiles":  # some tiles are full
+        file.write_text("".join(f"{line()}\n" for _ in range(8_000)))
+    cli("ingest", file)
+    if table == "seal_tiles":
+        assert cli("seal").code == 0
+    if table == "orders" and arguments[0] != "orders":
+        cli("replay", "--preview")
+
+
+@pytest.mark.parametrize(("table", "arguments", "says"), WAITING)
 def test_whatever_it_was_one_line_says_what_stands(
     cli: Cli,
     database_url: str,
@@ -188,13 +201,7 @@ def test_whatever_it_was_one_line_says_what_stands(
     arguments: tuple[str, ...],
     says: str,
 ) -> None:
-    if table == "seal_tiles":  # some tiles are full
-        file.write_text("".join(f"{line()}\n" for _ in range(8_000)))
-    cli("ingest", file)
-    if table == "seal_tiles":
-        assert cli("seal").code == 0
-    if table == "orders" and arguments[0] != "orders":
-        cli("replay", "--preview")
+    until_it_waits(cli, file, table, arguments)
     to = tmp_path / "backups"
     given = tuple(str(to) if each == "BACKUPS" else each for each in arguments)
     ran = stopped(database_url, connection, table, *given, mode="ACCESS EXCLUSIVE")
@@ -203,6 +210,55 @@ def test_whatever_it_was_one_line_says_what_stands(
     assert ran.stderr.count("\n") == 1
     assert says in ran.stderr.replace("ORDER_ID", ORDER)
     assert [path for path in to.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("table", "arguments"), [(table, given) for table, given, _ in WAITING if given[0] != "backup"]
+)
+def test_whatever_waits_in_vain_says_who_holds_it_in_one_line(
+    cli: Cli,
+    database_url: str,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    arguments: tuple[str, ...],
+) -> None:
+    until_it_waits(cli, file, table, arguments)
+    monkeypatch.setitem(settings._SETTINGS, "lock_timeout", "'300ms'")
+    with psycopg.connect(database_url) as other:
+        name = psycopg.sql.Identifier(table)
+        other.execute(psycopg.sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))
+        holder = other.info.backend_pid
+        ran = cli(*arguments)
+    assert ran.code == (CANNOT_TELL if arguments[0] == "verify" else 1)
+    assert f"SELECT pg_terminate_backend({holder})" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_dump_that_waits_in_vain_says_how_to_find_out_who_holds_the_table(
+    cli: Cli, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump, "_LOCK_WAIT_S", 1)
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE order_events IN ACCESS EXCLUSIVE MODE")
+        ran = cli("backup", "--dump", "--to", tmp_path / "backups")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "waited 1 seconds for a table that another session has locked; `eventstore status`" in ran.err
+    assert [path for path in (tmp_path / "backups").rglob("*") if path.is_file()] == []
+
+
+def around(error: BaseException) -> list[BaseException]:
+    """Errors that lead to ``error``, each in another way, and round in a circle."""
+    first, second, third = ValueError(), ValueError(), ValueError()
+    first.__cause__, first.__context__ = second, error
+    second.__cause__, second.__context__ = first, third
+    third.__context__ = third
+    return [first, second]
+
+
+def test_the_reason_for_an_error_is_found_on_every_way_and_looked_for_once() -> None:
+    assert all(map(is_interrupt, around(KeyboardInterrupt())))
+    assert not any(map(is_interrupt, around(OSError())))
 
 
 def test_a_fold_under_way_is_left_without_a_word_of_the_driver(

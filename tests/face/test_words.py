@@ -14,6 +14,7 @@ import typer
 from eventstore.face.cli import app, helping
 from eventstore.kernel.counted import counted
 from tests.face.conftest import Ran
+from tests.parsing import parsed
 
 ROOT = Path(__file__).parents[2]
 #: A number in front of a noun in the plural: right for all numbers but one. Units (s, min) have no plural.
@@ -30,7 +31,7 @@ def sources() -> Iterator[Path]:
 
 def uncounted(source: str) -> Iterator[str]:
     """Texts that put any number, whatever it is, in front of a plural."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.JoinedStr):
             for value, text in zip(node.values, node.values[1:], strict=False):
                 if (

@@ -13,6 +13,7 @@ import psycopg
 
 from eventstore.log.schema import functions, migrate
 from eventstore.orders.domain import DOMAIN
+from tests.parsing import parsed
 
 _RECORDED = Path(__file__).parent / "released"
 _SUMS = "SHA256SUMS"
@@ -96,7 +97,7 @@ def _digest(file: Path) -> str:
 
 
 def _imports(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):

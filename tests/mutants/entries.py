@@ -1,9 +1,10 @@
 """The list of mutants: ``lists/*.toml``, a file a part of the system."""
 
-import ast
 from pathlib import Path
 
 import msgspec
+
+from tests.parsing import parsed
 
 ROOT = Path(__file__).parents[2]
 _LISTS = Path(__file__).parent / "lists"
@@ -52,7 +53,7 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
                 )
             text = text.replace(change.find, change.put)
         if self.file.endswith(".py"):
-            ast.parse(text)
+            parsed(text)
         return text
 
 

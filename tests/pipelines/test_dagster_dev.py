@@ -113,7 +113,7 @@ def dagster(
             ended = process.wait(120)
     assert ended == 0
     assert len(family) >= 4  # dagster dev, its web server, its daemon, its code server
-    _, left = psutil.wait_procs(family, timeout=5)
+    _, left = psutil.wait_procs(family, timeout=30)
     assert left == []
 
 

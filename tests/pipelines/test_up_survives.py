@@ -207,6 +207,6 @@ def test_stopping_the_server_on_purpose_stops_dagster_too_and_leaves_nothing(up:
     assert embedded.stop(up.home)
     assert up.process.wait(90) == 0
     assert "stopped on purpose" in up.says("on purpose")
-    _, left = psutil.wait_procs(family, timeout=5)
+    _, left = psutil.wait_procs(family, timeout=30)
     assert left == []
     assert not embedded.is_running(up.home)

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from eventstore.server import embedded, settings
 from eventstore.server.errors import ServerError
+from tests.parsing import parsed
 
 
 def test_the_home_folder_is_in_the_current_folder_unless_named(
@@ -156,12 +156,6 @@ def test_the_port_is_that_of_the_environment_or_of_the_file(
             settings.port()
 
 
-@retry(retry=retry_if_exception_type(SystemError), stop=stop_after_attempt(5), reraise=True)
-def parsed(file: Path) -> ast.Module:
-    """CPython 3.11 can fail for no reason of ours: "AST constructor recursion depth mismatch" (gh-106905)."""
-    return ast.parse(file.read_text(encoding="utf-8"))
-
-
 def test_every_variable_that_the_code_knows_is_documented() -> None:
     """Those that only our own processes hand to one another are nobody else's business."""
     root = Path(settings.__file__).parents[2]
@@ -169,7 +163,7 @@ def test_every_variable_that_the_code_knows_is_documented() -> None:
         node.value
         for folder in ("eventstore", "pipelines")
         for file in (root / folder).rglob("*.py")
-        for node in ast.walk(parsed(file))
+        for node in ast.walk(parsed(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     read = {

@@ -75,12 +75,18 @@ def told_when_stopped(words: str | Callable[[], str]) -> Iterator[None]:
         raise StoppedError(words if isinstance(words, str) else words()) from None
 
 
-def is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is the reason for an error: what it interrupts may fail in its own way."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
+def is_interrupt(error: BaseException) -> bool:
+    """Whether Ctrl-C is the reason for an error: what it interrupts may fail in its own way.
+
+    Reasons may lead in a circle, as where an error is raised again while one that it caused is handled.
+    """
+    left, seen = [error], set[int]()
+    while left:
+        each = left.pop()
+        if isinstance(each, KeyboardInterrupt):
             return True
-        error = error.__cause__ or error.__context__
+        seen.add(id(each))
+        left += [why for why in (each.__cause__, each.__context__) if why and id(why) not in seen]
     return False
 
 

@@ -23,6 +23,7 @@ _WITHOUT_HASH = "/* password */ '' /* … */"
 _HASH = "coalesce(format(' PASSWORD %L', (SELECT rolpassword FROM pg_authid a WHERE a.oid = role.oid)), '')"
 #: Written by programs that are newer than the server, which does not know it.
 _UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
+_LOCK_WAIT_S = 60
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
@@ -100,7 +101,16 @@ def _prepare(url: str) -> bool:
 
 
 def _dump(url: str, target: Path) -> None:
-    programs.run("pg_dump", url, "--format=custom", "--no-owner", "--no-subscriptions", f"--file={target}")
+    options = ("--format=custom", "--no-owner", "--no-subscriptions", f"--lock-wait-timeout={_LOCK_WAIT_S}s")
+    try:
+        programs.run("pg_dump", url, *options, f"--file={target}")
+    except ServerError as error:
+        if "statement timeout" not in str(error):  # it has none but for these locks
+            raise
+        raise ServerError(
+            f"waited {_LOCK_WAIT_S} seconds for a table that another session has locked; `eventstore status` "
+            "says which session"
+        ) from None
     target.chmod(0o600)
 
 
