@@ -6,6 +6,7 @@ one. Of an existing server only databases whose names begin with ``eventstore_te
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -31,6 +32,10 @@ _SESSION, _FOLDER, _SERVER = "EVENTSTORE_TEST_SESSION", "EVENTSTORE_TEST_FOLDER"
 for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(_name, None)
 os.environ["TERM"] = "xterm-256color"
+
+# What a script starts with & ignores Ctrl-C, and so would every process of the tests.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"), derandomize=True)
