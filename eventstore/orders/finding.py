@@ -73,6 +73,18 @@ def find_orders(
     return _select(connection, [*where, within], given | {"digits": digits})
 
 
+def statuses(connection: Connection) -> list[str]:
+    """Those that orders have. Reads them all, as a search without an answer did."""
+    found = connection.execute("SELECT DISTINCT status FROM orders ORDER BY status")
+    return [status for (status,) in found]
+
+
+def anomaly_names(connection: Connection) -> list[str]:
+    """Those that orders have. Reads them all, as a search without an answer did."""
+    found = connection.execute("SELECT DISTINCT unnest(anomalies) AS name FROM orders ORDER BY name")
+    return [name for (name,) in found]
+
+
 def _digits(piece: str) -> str:
     digits = piece.strip().replace("-", "").lower()
     if not re.fullmatch(r"[0-9a-f]{1,32}", digits):

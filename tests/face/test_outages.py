@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 
 from eventstore import OrderShipped, Store
+from eventstore.face.cli.stopping import STANDS
 from eventstore.server.urls import database_name
 
 Cli = Callable[..., Any]
@@ -26,6 +27,11 @@ READS: dict[str, list[Any]] = {
     "promotion": [],
     "settings": [],
     "consumers": [],
+    "orders": [],
+    "orders --status": ["Lost"],
+    "orders --anomaly": ["odd"],
+    "quarantine": [],
+    "epochs": [],
 }
 WRITES: dict[str, list[Any]] = {
     "append": [ORDER, "OrderShipped", "{}"],
@@ -35,8 +41,22 @@ WRITES: dict[str, list[Any]] = {
     "promote": [],
     "tail": [],
     "tail --consumer": ["billing"],
+    "settings max_hold": ["10 minutes"],
+    "rejects discard": [1, "--reason", "told by phone"],
+    "consumers reset": ["billing", "--to", "beginning"],
+    "consumers accept": ["billing"],
+    "snapshots build": ["2026-01-01", "2026-01-02"],
+    "rebuild": [],
+    "seal": [],
+    "horizon": [],
 }
 COMMANDS = READS | WRITES
+#: Those that need no database, or more than a database, or that say in their own way what they cannot do.
+OTHERS = {
+    *("url", "down", "alerts", "doctor", "seal-key", "verify-proof"),
+    *("init", "backup", "restore", "check", "verify", "prove", "prove-consistency", "rollback"),
+    *("rejects show", "rejects retry", "consumers delete", "epochs begin", "epochs declare"),
+}
 
 
 @pytest.fixture
@@ -75,6 +95,25 @@ def clerk(database_url: str, connection: psycopg.Connection[Any]) -> Iterator[st
     parts = urlsplit(database_url)
     yield urlunsplit(parts._replace(netloc=f"{role}:hush@{parts.netloc.rpartition('@')[2]}"))
     connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_every_command_is_tried() -> None:
+    tried = {command for command in STANDS for given in COMMANDS if f"{given} ".startswith(f"{command} ")}
+    assert tried | OTHERS == set(STANDS)
+
+
+@pytest.mark.parametrize("command", READS)
+def test_who_may_read_may_run_what_reads(
+    command: str,
+    run: Cli,
+    clerk: str,
+    connection: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection.execute(f"GRANT eventstore_reader TO {urlsplit(clerk).username}")
+    monkeypatch.setenv("DATABASE_URL", clerk)
+    ran = run(command)
+    assert (ran.code, ran.err) == (0, "")
 
 
 @pytest.mark.parametrize("command", WRITES)

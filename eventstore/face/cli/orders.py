@@ -14,8 +14,7 @@ from eventstore.face.times import as_text, parse_time
 from eventstore.kernel.counted import counted
 from eventstore.kernel.shown import printable, shown
 from eventstore.log.connection import Connection
-from eventstore.orders.counts import count_orders
-from eventstore.orders.finding import FoundOrder, find_orders
+from eventstore.orders.finding import FoundOrder, anomaly_names, find_orders, statuses
 
 _HEADINGS = ("order", "status", "last event", "amount", "odd")
 
@@ -93,14 +92,15 @@ def orders(
 
 def _unknown(connection: Connection, status: str | None, anomalies: Sequence[str]) -> str:
     """What no order has of that which was asked for, and what there is."""
-    counts = count_orders(connection)
     said = ""
-    if status is not None and status not in counts["status"]:
-        said += f": none has the status {shown(status)}, there are {', '.join(sorted(counts['status']))}"
-    for name in anomalies:
-        if name not in counts["anomaly"]:
-            there_are = ", ".join(sorted(counts["anomaly"])) or "no anomalies"
-            said += f": none has the anomaly {shown(name)}, there are {there_are}"
+    if status is not None and status not in (known := statuses(connection)):
+        said += f": none has the status {shown(status)}, there are {', '.join(known) or 'no orders'}"
+    if anomalies:
+        known = anomaly_names(connection)
+        there_are = ", ".join(known) or "no anomalies"
+        for name in anomalies:
+            if name not in known:
+                said += f": none has the anomaly {shown(name)}, there are {there_are}"
     return said
 
 
