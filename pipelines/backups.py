@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from eventstore.log.connection import must_be_a_store
 from eventstore.server import settings
 from eventstore.server.backup import nightly
 from pipelines.cluster.places import ON_HOST
@@ -20,6 +21,7 @@ def take_backup(context: dg.OpExecutionContext, store: EventStore) -> None:
     if backups is None:
         raise dg.Failure("EVENTSTORE_BACKUPS names no folder: no backup was taken.", allow_retries=False)
     with store.explaining():
+        must_be_a_store(store.database_url())
         taken = nightly.take(store.database_url(), backups, timedelta(days=settings.backup_days()))
     if taken is None:
         context.log.info("Another process takes a backup now: nothing done.")

@@ -25,7 +25,7 @@ from eventstore.kernel.shown import shown
 from eventstore.log import append as log_append
 from eventstore.log import feed
 from eventstore.log.append import Fact
-from eventstore.log.connection import Connection, open_connection, prepare
+from eventstore.log.connection import Connection, check_is_a_store, open_connection, prepare
 from eventstore.log.consumers import subscribe
 from eventstore.log.epochs import settle_epoch
 from eventstore.log.errors import DatabaseUnavailableError
@@ -38,7 +38,7 @@ from eventstore.orders.order import OrderState
 from eventstore.server import settings
 from eventstore.server.databases import CONNECT_TIMEOUT_S
 from eventstore.server.settings import database_url
-from eventstore.server.urls import checked, without_password
+from eventstore.server.urls import checked
 
 #: The states that the store tells of: of another domain than the shipped one, its own.
 S = TypeVar("S", bound=FoldedState, default=OrderState)
@@ -240,15 +240,11 @@ def connect(url: str | None = None, read_url: str | None = None) -> Store[OrderS
 
 def _check(url: str) -> None:
     with outages_explained(url), open_connection(url) as connection:
-        table, settles = connection.execute(
-            "SELECT to_regclass('public.order_events'), "
-            "has_function_privilege(to_regprocedure('public.settle_epoch()'), 'EXECUTE')"
-        ).fetchone() or (None, None)
-        if table is None:
-            raise DatabaseUnavailableError(
-                f"{without_password(url)} is not an event store yet: run `eventstore init`"
-            )
-        if settles:
+        check_is_a_store(connection, url)
+        settles = connection.execute(
+            "SELECT has_function_privilege(to_regprocedure('public.settle_epoch()'), 'EXECUTE')"
+        ).fetchone()
+        if settles == (True,):
             settle_epoch(connection)
 
 

@@ -12,6 +12,7 @@ from psycopg.types.string import TextLoader
 from eventstore.log.errors import DatabaseUnavailableError
 from eventstore.log.pooler import refuse_shared_sessions
 from eventstore.server.databases import CONNECT_TIMEOUT_S, cannot_connect, parameters, why_unusable
+from eventstore.server.urls import without_password
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -72,6 +73,20 @@ def open_connection(url: str, *, application_name: str = "eventstore") -> Connec
     Raises DatabaseUnavailableError where no server answers at ``url``, or one that cannot keep the log.
     """
     return _open(url, application_name=application_name)
+
+
+def must_be_a_store(url: str) -> None:
+    """Raises DatabaseUnavailableError where the database at ``url`` was not set up, or no server answers."""
+    with open_connection(url) as connection:
+        check_is_a_store(connection, url)
+
+
+def check_is_a_store(connection: Connection, url: str) -> None:
+    """The same over a session with it; no rights are needed."""
+    if connection.execute("SELECT to_regclass('public.order_events')").fetchone() == (None,):
+        raise DatabaseUnavailableError(
+            f"{without_password(url)} is not an event store yet: run `eventstore init`"
+        )
 
 
 @contextmanager

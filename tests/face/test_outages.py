@@ -51,10 +51,11 @@ WRITES: dict[str, list[Any]] = {
     "horizon": [],
 }
 COMMANDS = READS | WRITES
+BACKUPS = ["backup", "backup --dump"]
 #: Those that need no database, or more than a database, or that say in their own way what they cannot do.
 OTHERS = {
     *("url", "down", "alerts", "doctor", "seal-key", "verify-proof"),
-    *("init", "backup", "restore", "check", "verify", "prove", "prove-consistency", "rollback"),
+    *("init", "restore", "check", "verify", "prove", "prove-consistency", "rollback"),
     *("rejects show", "rejects retry", "consumers delete", "epochs begin", "epochs declare"),
 }
 
@@ -98,7 +99,8 @@ def clerk(database_url: str, connection: psycopg.Connection[Any]) -> Iterator[st
 
 
 def test_every_command_is_tried() -> None:
-    tried = {command for command in STANDS for given in COMMANDS if f"{given} ".startswith(f"{command} ")}
+    given = [*COMMANDS, *BACKUPS]
+    tried = {command for command in STANDS for each in given if f"{each} ".startswith(f"{command} ")}
     assert tried | OTHERS == set(STANDS)
 
 
@@ -157,6 +159,25 @@ def test_a_database_that_was_not_set_up(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", new_database(migrated=False))
     assert "eventstore init" in one_line(run(command))
+
+
+@pytest.mark.parametrize("command", BACKUPS)
+def test_no_backup_is_taken_of_what_is_no_event_store(
+    command: str, cli: Cli, new_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the URL names the wrong database, that must not come to light when the backup is needed."""
+    monkeypatch.setenv("DATABASE_URL", new_database(migrated=False))
+    assert "is not an event store yet" in one_line(cli(*command.split(), "--to", tmp_path / "backups"))
+    assert [path for path in (tmp_path / "backups").rglob("*") if path.is_file()] == []
+
+
+def test_who_may_not_dump_is_told_who_may(
+    cli: Cli, clerk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", clerk)
+    said = one_line(cli("backup", "--dump", "--to", tmp_path / "backups"))
+    assert "permission denied" in said
+    assert "pg_read_all_data" in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)

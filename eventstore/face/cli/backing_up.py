@@ -14,7 +14,7 @@ from eventstore.face.cli.output import note, print_fields, print_json
 from eventstore.face.times import describe_time, parse_time
 from eventstore.kernel.addresses import begins_like_one
 from eventstore.kernel.recorded import to_ms
-from eventstore.log.connection import open_connection
+from eventstore.log.connection import must_be_a_store, open_connection
 from eventstore.log.epochs import begin_epoch
 from eventstore.log.schema import migrate
 from eventstore.orders.domain import DOMAIN
@@ -48,6 +48,7 @@ def backup(
         _print_list(catalogue.all_of(folder), as_json)
         return
     url = settings.database_url()
+    must_be_a_store(url)  # a backup of another database would be missed when it is needed
     if as_dump:
         found = dump.take(url, folder)
     else:

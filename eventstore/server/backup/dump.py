@@ -105,6 +105,10 @@ def _dump(url: str, target: Path) -> None:
     try:
         programs.run("pg_dump", url, *options, f"--file={target}")
     except ServerError as error:
+        if "permission denied" in str(error):
+            raise ServerError(
+                f"{error}: dump as the owner of the database, or grant the role pg_read_all_data"
+            ) from None
         if "statement timeout" not in str(error):  # it has none but for these locks
             raise
         raise ServerError(
