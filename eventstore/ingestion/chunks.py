@@ -9,7 +9,15 @@ from typing import BinaryIO
 import msgspec
 
 from eventstore.ingestion.admission import read_event
-from eventstore.ingestion.files import FileVersion, Found, InputFileError, inode_of, is_settled, open_file
+from eventstore.ingestion.files import (
+    FileVersion,
+    Found,
+    InputFileError,
+    inode_of,
+    is_settled,
+    open_file,
+    printable,
+)
 from eventstore.ingestion.landing import forget
 from eventstore.ingestion.lines import DamagedGzipError, Source, read_lines
 from eventstore.ingestion.rejects import forget_damage, keep
@@ -209,7 +217,7 @@ def chunks_of(
         except FileNotFoundError:
             reading.gone, reading.error = True, "it is not there any more"
         except InputFileError as error:
-            reading.error = str(error)
+            reading.error = str(error).removeprefix(f"{printable(reading.found.path)}: ")
         except OSError as error:
             reading.error = error.strerror or str(error)
         except Exception as error:  # whatever it is, it is the matter of this file
