@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 WORKERS := 3
 # Longer tests, apart from the others.
-ATTACKS := tests/robustness tests/recovery tests/chaos
+ATTACKS := tests/robustness tests/recovery tests/chaos tests/face/test_outages.py tests/face/test_ctrl_c.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -30,7 +30,7 @@ test: $(VENV)/.installed-dev ## Run the tests (ARGS='-k horizon' for some; DATAB
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/docs --ignore=tests/browser --ignore=tests/cluster \
 	    --ignore=tests/benchmarks $(addprefix --ignore=,$(ATTACKS)) $(ARGS)
 
-attacks: $(VENV)/.installed-dev ## Run the tests of any input, old releases, replication, backups, and of everything at once (3 minutes)
+attacks: $(VENV)/.installed-dev ## Run the tests of any input, outages, old releases, replication, backups, and of everything at once (4 minutes)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS) $(ATTACKS)
 
 test-cluster: $(VENV)/.installed-dev $(VENV)/.installed-ray ## Kill runs, nodes and the head of a Ray cluster on this machine (10 minutes, 4 GB)
