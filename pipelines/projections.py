@@ -180,6 +180,12 @@ def _promote(
             f"{name}: replay by rules {done.fold_version} promoted, {counted(done.added, 'row')} added, "
             f"{done.changed} changed, {done.gone} gone"
         )
+        if name != projection.name:  # its own page would say nothing of it
+            context.log_event(
+                dg.AssetObservation(
+                    name, metadata={"promoted": True, "fold_version": done.fold_version, **_difference(done)}
+                )
+            )
     return {name: promoted[name] for name in waited}
 
 

@@ -107,6 +107,26 @@ def test_when_all_replays_stand_the_next_run_promotes_all_and_the_others_are_tol
 
 
 @pytest.mark.usefixtures("older")
+def test_a_table_that_the_run_of_another_promoted_says_so_on_its_own_page(
+    connection: Connection, run_job: Run, instance: dg.DagsterInstance
+) -> None:
+    stand(connection, ORDERS, HISTORY)
+    assert run_job("refresh_order_history", instance=instance).success
+    assert rules(connection)["orders"] == ORDERS.fold_version
+    [record] = instance.fetch_observations(dg.AssetKey("orders"), limit=10).records
+    assert record.asset_observation is not None
+    said = {name: value.value for name, value in record.asset_observation.metadata.items()}
+    assert said == {
+        "promoted": True,
+        "fold_version": ORDERS.fold_version,
+        "added": 0,
+        "changed": 0,
+        "gone": 0,
+    }
+    assert instance.fetch_observations(dg.AssetKey("order_history"), limit=10).records == []
+
+
+@pytest.mark.usefixtures("older")
 def test_what_is_made_from_the_tables_follows_within_a_minute(
     connection: Connection, run_job: Run, tick: Callable[[str], Any]
 ) -> None:

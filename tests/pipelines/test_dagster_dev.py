@@ -58,13 +58,15 @@ class Dagster:
         return [str(event) for event in events if event.get("error")] + [str(events[-3:])]
 
     def promotions(self) -> int:
-        """How many runs of `orders` promoted a replay."""
-        materializations = self.query(
-            '{ assetOrError(assetKey: {path: ["orders"]}) { ... on Asset { assetMaterializations {'
-            " metadataEntries { label ... on BoolMetadataEntry { boolValue } } } } } }"
-        )["assetOrError"]["assetMaterializations"]
-        entries = [entry for found in materializations for entry in found["metadataEntries"]]
-        return sum(entry["boolValue"] for entry in entries if entry["label"] == "promoted")
+        """How many runs promoted a replay of `orders`: its own, and those of what is promoted with it."""
+        entries = "{ metadataEntries { label ... on BoolMetadataEntry { boolValue } } }"
+        page = self.query(
+            '{ assetOrError(assetKey: {path: ["orders"]}) { ... on Asset '
+            f"{{ assetMaterializations {entries} assetObservations {entries} }} }} }}"
+        )["assetOrError"]
+        events = page["assetMaterializations"] + page["assetObservations"]
+        found = [entry for event in events for entry in event["metadataEntries"]]
+        return sum(entry["boolValue"] for entry in found if entry["label"] == "promoted")
 
 
 def until(condition: Callable[[], Any], seconds: float) -> Any:
