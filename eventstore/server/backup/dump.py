@@ -23,7 +23,8 @@ _WITHOUT_HASH = "/* password */ '' /* … */"
 _HASH = "coalesce(format(' PASSWORD %L', (SELECT rolpassword FROM pg_authid a WHERE a.oid = role.oid)), '')"
 #: Written by programs that are newer than the server, which does not know it.
 _UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
-_LOCK_WAIT_S = 60
+#: A replay holds the table of its bucket until that stands: minutes, on a long log.
+_LOCK_WAIT_S = 3600
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
@@ -112,8 +113,8 @@ def _dump(url: str, target: Path) -> None:
         if "statement timeout" not in str(error):  # it has none but for these locks
             raise
         raise ServerError(
-            f"waited {_LOCK_WAIT_S} seconds for a table that another session has locked; `eventstore status` "
-            "says which session"
+            f"waited {_LOCK_WAIT_S:,} seconds for a table that another session has locked; "
+            "`eventstore status` says which session"
         ) from None
     target.chmod(0o600)
 
