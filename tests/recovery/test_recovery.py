@@ -1,5 +1,7 @@
 """Base backups and the archived log: all of it comes back, or what was there at a moment, or an error."""
 
+import gzip
+import io
 import os
 import shutil
 import signal
@@ -10,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -222,7 +225,10 @@ def test_a_damaged_backup_is_found_out_and_nothing_is_left_behind(
     archive = found.folder / "base.tar.gz"
     content = archive.read_bytes()
     if damage == "changed":
-        archive.write_bytes(content[:500_000] + bytes([content[500_000] ^ 1]) + content[500_001:])
+        with gzip.open(archive) as packed, tarfile.open(fileobj=packed) as tar:
+            within = next(file.offset_data for file in tar if file.name.endswith("PG_VERSION"))
+        held = gzip.decompress(content)
+        archive.write_bytes(gzip.compress(held[:within] + b"X" + held[within + 1 :], compresslevel=1))
     elif damage == "cut":
         archive.write_bytes(content[: len(content) // 2])
     else:
@@ -230,6 +236,73 @@ def test_a_damaged_backup_is_found_out_and_nothing_is_left_behind(
     with pytest.raises(ServerError, match=r"damaged|cannot be read"):
         restored(found, home)
     assert not list(home.glob("postgres*/"))
+
+
+def test_a_copy_with_a_changed_bit_is_found_out_or_holds_what_it_held(tmp_path: Path) -> None:
+    """Some bits mean nothing to gzip, such as the time in its head."""
+    archive, into = tmp_path / "base.tar.gz", tmp_path / "into"
+    content = os.urandom(700)
+    files = {"PG_VERSION": b"18\n", "base/1/2": content, "backup_manifest": b"{}"}
+    with tarfile.open(archive, "w:gz") as made:
+        for name, held in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(held)
+            made.addfile(entry, io.BytesIO(held))
+    listed = [
+        {"Path": name, "Size": len(held), "Checksum": sha256(held).hexdigest()}
+        for name, held in files.items()
+        if name != "backup_manifest"
+    ]
+    manifest = msgspec.convert({"Files": listed, "WAL-Ranges": []}, base_backup.Manifest)
+    assert list(base_backup.verified(archive, manifest)) == list(files)
+    found_out = 0
+    for damaged in one_bit_changed(archive.read_bytes()):
+        archive.write_bytes(damaged)
+        try:
+            names = list(base_backup.verified(archive, manifest, into))
+        except ServerError:
+            found_out += 1
+        else:
+            assert {name: (into / name).read_bytes() for name in names} == files
+        shutil.rmtree(into, ignore_errors=True)
+    assert found_out > len(content)
+
+
+def test_a_manifest_with_a_changed_bit_is_found_out(server: str, backups: Path) -> None:
+    found = base_backup.take(server, backups)
+    file = found.folder / "backup_manifest"
+    sound = file.read_bytes()
+    places = [0, len(sound) - 2, *range(1, len(sound), len(sound) // 200)]
+    for at in [*places, sound.index(b'"Start-LSN"') + 14, sound.index(b'"Manifest-Checksum"') + 2]:
+        file.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
+        with pytest.raises(ServerError, match="the manifest of the backup"):
+            base_backup.read_manifest(found.folder)
+
+
+def test_a_compressed_segment_with_a_changed_bit_is_found_out_or_holds_what_it_held(tmp_path: Path) -> None:
+    name = "000000010000000000000001"
+    archive, target = tmp_path / "archive", tmp_path / "pg_wal"
+    for made in (archive, target):
+        made.mkdir()
+    packed = archive / f"{name}.gz"
+    content = os.urandom(700) + bytes(3000)
+    packed.write_bytes(gzip.compress(content))
+    segment = wal_archive.Segment(1, is_partial=False, path=packed)
+    found_out = 0
+    for damaged in one_bit_changed(packed.read_bytes()):
+        packed.write_bytes(damaged)
+        try:
+            wal_archive.stage([segment], archive, target)
+        except ServerError:
+            found_out += 1
+        else:
+            assert (target / name).read_bytes() == content
+    assert found_out > 700
+
+
+def one_bit_changed(sound: bytes) -> Iterator[bytes]:
+    for at in range(len(sound)):
+        yield sound[:at] + bytes([sound[at] ^ 1 << at % 8]) + sound[at + 1 :]
 
 
 def test_what_the_manifest_lists_and_the_copy_lacks_is_found_out(server: str, backups: Path) -> None:

@@ -1,7 +1,9 @@
 """Base backups: a copy of the whole server by pg_basebackup, read back and compared before it counts."""
 
+import gzip
 import hashlib
 import tarfile
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,11 +47,14 @@ class _File(msgspec.Struct, rename={"path": "Path", "size": "Size", "checksum": 
     path: str = ""  # not of a name that is no UTF-8, which PostgreSQL has none of
 
 
-class Manifest(msgspec.Struct, rename={"files": "Files", "wal": "WAL-Ranges"}):
+class Manifest(
+    msgspec.Struct, rename={"files": "Files", "wal": "WAL-Ranges", "checksum": "Manifest-Checksum"}
+):
     """What pg_basebackup says that it has copied."""
 
     files: list[_File]
     wal: list[_WalRange]
+    checksum: str = ""
 
 
 def identity(url: str) -> Identity:
@@ -113,10 +118,16 @@ def take(url: str, backups: Path) -> Found:
 
 
 def read_manifest(folder: Path) -> Manifest:
+    """Raises ServerError where it is missing or damaged; its last line is a checksum of those before."""
     try:
-        return msgspec.json.decode((folder / "backup_manifest").read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError) as error:
+        content = (folder / "backup_manifest").read_bytes()
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ServerError(f"the manifest of the backup {folder} cannot be read: {error}") from None
+    lines, _, _ = content.rpartition(b'"Manifest-Checksum"')
+    if hashlib.sha256(lines).hexdigest() != manifest.checksum:
+        raise ServerError(f"the manifest of the backup {folder} is damaged: it is not what was written")
+    return manifest
 
 
 def verified(archive: Path, manifest: Manifest, into: Path | None = None) -> Iterator[str]:
@@ -145,7 +156,7 @@ def extract(archive: Path, into: Path) -> None:
 def _read(archive: Path, into: Path | None) -> Iterator[tuple[str, int, str]]:
     """Name, size and checksum of each file in the archive, which is extracted if so wanted."""
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with gzip.open(archive) as packed, tarfile.open(fileobj=packed, mode="r:") as tar:
             for member in tar:
                 name = member.name.removeprefix("./")
                 target = None if into is None else into / name
@@ -157,7 +168,9 @@ def _read(archive: Path, into: Path | None) -> Iterator[tuple[str, int, str]]:
                     yield name, member.size, _copied(source, target)
                 elif member.isdir() and target:
                     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (tarfile.TarError, EOFError, OSError) as error:
+            while packed.read(_BLOCK):  # the end of a tar comes before the checksum of gzip
+                pass
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ServerError(f"the backup {archive} cannot be read: {error}") from None
 
 

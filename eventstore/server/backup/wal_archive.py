@@ -3,6 +3,7 @@
 import gzip
 import re
 import shutil
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -157,7 +158,7 @@ def _stage(source: Path, target: Path) -> None:
                 _stage(again, target)
                 return
         raise
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ServerError(f"the archive's file {source} cannot be read: {error}") from None
 
 
