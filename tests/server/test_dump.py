@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import psycopg
 import pytest
 from psycopg import sql
 
 from eventstore.log.schema import migrate
-from eventstore.server.backup import dump
+from eventstore.server.backup import catalogue, dump
 from eventstore.server.errors import ServerError
 from eventstore.server.urls import with_database
 from tests.killing import running, until
@@ -116,7 +117,9 @@ def test_a_database_with_something_in_it_is_refused(new_database: Callable[..., 
 
 def test_a_damaged_dump_leaves_nothing_behind(new_database: Callable[..., str], tmp_path: Path) -> None:
     source = filled(new_database(migrated=False))
-    found = dump.take(source, tmp_path)
+    taken = dump.take(source, tmp_path)
+    of_an_older_release = msgspec.structs.replace(taken.backup, checksums={})
+    found = catalogue.Found(taken.folder, of_an_older_release)
     file = found.folder / "store.dump"
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     empty, missing = new_database(migrated=False), f"eventstore_test_missing_{uuid4().hex[:8]}"
@@ -125,6 +128,26 @@ def test_a_damaged_dump_leaves_nothing_behind(new_database: Callable[..., str], 
             dump.restore(found, target, lambda _: None)
     with psycopg.connect(empty) as connection:
         assert connection.execute("SELECT to_regclass('order_events')").fetchone() == (None,)
+        assert connection.execute("SELECT FROM pg_database WHERE datname = %s", (missing,)).fetchone() is None
+
+
+def test_a_dump_with_a_changed_bit_is_found_out_before_anything_is_made(
+    new_database: Callable[..., str], tmp_path: Path
+) -> None:
+    source = filled(new_database(migrated=False))
+    found = dump.take(source, tmp_path)
+    assert list(catalogue.all_of(tmp_path)) == [found]
+    file = found.folder / "store.dump"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    missing = f"eventstore_test_missing_{uuid4().hex[:8]}"
+    with pytest.raises(ServerError, match=r"is damaged: store\.dump is not what was written"):
+        dump.restore(found, with_database(source, missing), lambda _: None)
+    file.unlink()
+    with pytest.raises(ServerError, match=r"cannot be read: store\.dump: No such file"):
+        dump.restore(found, with_database(source, missing), lambda _: None)
+    with psycopg.connect(source) as connection:
         assert connection.execute("SELECT FROM pg_database WHERE datname = %s", (missing,)).fetchone() is None
 
 

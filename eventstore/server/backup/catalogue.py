@@ -41,6 +41,8 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     start_lsn: str = ""
     end_lsn: str = ""
     segment_bytes: int = 16 * 2**20
+    # of a dump: SHA-256 of what pg_dump wrote (a person may edit the roles); older ones have none
+    checksums: dict[str, str] = {}
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Dumps: one database, with the roles that it needs, for a server of any version from 15 on."""
 
+import hashlib
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -53,6 +54,7 @@ def take(url: str, backups: Path) -> Found:
                 database=database_name(url),
                 user=user,
                 bytes=sum(path.stat().st_size for path in folder.iterdir()),
+                checksums={path.name: _checksum(path) for path in sorted(folder.glob("*.dump"))},
             ),
         )
     except BaseException:
@@ -66,6 +68,7 @@ def restore(found: Found, url: str, settle: Callable[[str], T]) -> T:
     All of it or nothing. ``settle`` is called afterwards. What the dump does not bring, such as the database
     of Dagster where there was none, is left to be made. Raises ServerError.
     """
+    _compare(found)
     made = _prepare(url)
     try:
         _create_roles(url, found.folder / _ROLES)
@@ -78,6 +81,21 @@ def restore(found: Found, url: str, settle: Callable[[str], T]) -> T:
     if dagster.exists() and _prepare(dagster_database_url(url)):
         _load(dagster, dagster_database_url(url))
     return settle(url)
+
+
+def _compare(found: Found) -> None:
+    for name, checksum in found.backup.checksums.items():
+        try:
+            is_sound = _checksum(found.folder / name) == checksum
+        except OSError as error:
+            raise ServerError(f"the dump {found.folder} cannot be read: {name}: {error.strerror}") from None
+        if not is_sound:
+            raise ServerError(f"the dump {found.folder} is damaged: {name} is not what was written")
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _prepare(url: str) -> bool:
