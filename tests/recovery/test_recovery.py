@@ -200,6 +200,62 @@ def test_behind_a_gap_nothing_is_restored_and_a_new_backup_is_due(
     assert "gap" in str(nightly.why_due(server, backups, found.backup.started_at))
 
 
+@pytest.mark.parametrize("is_packed", [False, True], ids=["as received", "compressed"])
+def test_behind_a_damaged_segment_nothing_is_restored_and_that_is_said(
+    server: str, backups: Path, home: Path, is_packed: bool
+) -> None:
+    with archiving(server, backups) as archive:
+        found = base_backup.take(server, backups)
+        write(server, 1)
+        end_segment(server)
+        with psycopg.connect(server, autocommit=True) as connection:
+            place = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
+        write(server, 2)
+        for number in (3, 4):
+            end_segment(server)
+            write(server, number)
+        until_received(server)
+    assert place is not None
+    if is_packed:
+        wal_archive.compress(archive)
+    segment = next(
+        one
+        for one in wal_archive.segments(archive, found.backup.segment_bytes)
+        if one.number == wal_archive.segment_of(place[0], found.backup.segment_bytes)
+    )
+    content = bytearray(segment.path.read_bytes())
+    at = -6 if is_packed else int(place[0].partition("/")[2], 16) % len(content) + 30
+    content[at] ^= 1
+    segment.path.write_bytes(content)
+    said: list[str] = []
+    assert recovery.restore(found, home, None, noted, said.append).settled == [1]
+    [warning] = [line for line in said if "warning" in line]
+    assert segment.name in warning
+    assert "is damaged" in warning
+    assert "what came after" in warning
+
+
+@pytest.mark.parametrize("cut", [1, 4, 8])
+def test_a_log_that_ends_within_a_record_is_not_taken_for_damaged(
+    server: str, backups: Path, home: Path, cut: int
+) -> None:
+    """As where the receiver was killed, or the server."""
+    with archiving(server, backups) as archive:
+        found = base_backup.take(server, backups)
+        write(server, 1)
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute("SELECT pg_logical_emit_message(false, 'long', repeat('x', 20000))")
+        until_received(server)
+    segment = wal_archive.segments(archive, found.backup.segment_bytes)[-1]
+    content = bytearray(segment.path.read_bytes())
+    end = len(content.rstrip(b"\0")) - cut * 2500
+    content[end:] = bytes(len(content) - end)
+    segment.path.write_bytes(content)
+    said: list[str] = []
+    assert recovery.restore(found, home, None, noted, said.append).settled == [1]
+    assert [line for line in said if "warning" in line] == []
+
+
 def test_a_folder_with_a_server_in_it_is_refused_and_left_alone(
     server: str, backups: Path, home: Path
 ) -> None:
@@ -291,10 +347,9 @@ def test_a_compressed_segment_with_a_changed_bit_is_found_out_or_holds_what_it_h
     found_out = 0
     for damaged in one_bit_changed(packed.read_bytes()):
         packed.write_bytes(damaged)
-        try:
-            wal_archive.stage([segment], archive, target)
-        except ServerError:
+        if wal_archive.stage([segment], archive, target) == segment:
             found_out += 1
+            assert not (target / name).exists()
         else:
             assert (target / name).read_bytes() == content
     assert found_out > 700

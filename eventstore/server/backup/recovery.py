@@ -91,7 +91,8 @@ def _restore(found: Found, data: Path, to: datetime | None, settle: Callable[[st
     segments = wal_archive.unbroken_from(archive, backup.end_lsn, backup.segment_bytes)
     if wal_archive.goes_on_after(segments, archive, backup.segment_bytes, backup.end_lsn):
         say("warning: the archived log has a gap: what came after it is not restored")
-    wal_archive.stage(segments, archive, staged)
+    if broken := wal_archive.stage(segments, archive, staged):
+        say(_damaged(broken))
     (data / "recovery.signal").touch()
     (data / "standby.signal").unlink(missing_ok=True)
     for lock_file in data.glob(".s.PGSQL.*.lock"):  # of a socket that lies in the data folder
@@ -117,9 +118,24 @@ def _restore(found: Found, data: Path, to: datetime | None, settle: Callable[[st
                     "an earlier moment"
                 ) from None
             raise ServerError(f"the restored server gave up: {error}") from None
+        if to is None and (unread := wal_archive.unread_after(staged, _end(data), backup.segment_bytes)):
+            say(_damaged(unread))
         settled = settle(url(backup.database))
     shutil.rmtree(staged)
     return settled
+
+
+def _damaged(segment: wal_archive.Segment) -> str:
+    return (
+        f"warning: the segment {segment.name} of the archived log is damaged: what came after its last good "
+        "record is not restored"
+    )
+
+
+def _end(data: Path) -> str:
+    """Where the recovery of a server that has taken over ended: the new timeline says where it begins."""
+    newest = max((data / "pg_wal").glob("*.history"), key=lambda path: path.name)
+    return newest.read_text().strip().splitlines()[-1].split("\t")[1]
 
 
 def _remove_left_behind(data: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import re
 import shutil
+import sys
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,9 @@ from eventstore.server.errors import ServerError
 #: The server keeps for us what we have not received, up to this much, and then goes on without us.
 SLOT = "eventstore_backup"
 MAX_KEPT = "8GB"
+
+#: Of the write-ahead log, in bytes: a page, its head, and that of the first page of a segment.
+_PAGE, _PAGE_HEAD, _FIRST_HEAD = 8192, 24, 40
 
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})(\.gz|\.partial)?")
 _HISTORY = re.compile(r"[0-9A-F]{8}\.history")
@@ -126,23 +130,62 @@ def goes_on_after(unbroken: Sequence[Segment], folder: Path, segment_bytes: int,
     return bool(found) and found[-1].number > last
 
 
-def segment_of(lsn: str, segment_bytes: int) -> int:
+def _position(lsn: str) -> int:
     high, _, low = lsn.partition("/")
-    return ((int(high, 16) << 32) + int(low, 16)) // segment_bytes
+    return (int(high, 16) << 32) + int(low, 16)
 
 
-def stage(segments: Sequence[Segment], archive: Path, target: Path) -> None:
+def segment_of(lsn: str, segment_bytes: int) -> int:
+    return _position(lsn) // segment_bytes
+
+
+def stage(segments: Sequence[Segment], archive: Path, target: Path) -> Segment | None:
     """Copy segments, and the histories of timelines, to where a server that recovers reads them.
 
-    The base backup brought some of them: of one that was cut short, what holds more stays.
+    The base backup brought some of them: of one that was cut short, what holds more stays. The first that is
+    damaged is returned, and neither it nor what comes after it is copied.
     """
-    for segment in segments:
-        before = target / segment.name
-        if not (segment.is_partial and before.exists() and _used(before) > _used(segment.path)):
-            _stage(segment.path, before)
     for path in archive.glob("*.history"):
         if _HISTORY.fullmatch(path.name):
             shutil.copyfile(path, target / path.name)
+    for segment in segments:
+        before = target / segment.name
+        if segment.is_partial and before.exists() and _used(before) > _used(segment.path):
+            continue
+        try:
+            _stage(segment.path, before)
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            before.unlink(missing_ok=True)
+            return segment
+    return None
+
+
+def unread_after(folder: Path, end: str, segment_bytes: int) -> Segment | None:
+    """The first of the staged segments, all of one timeline, that recovery did not get to the end of.
+
+    Recovery takes what it cannot read for the end of the log. ``end`` is where it stopped: behind it is
+    nothing, or the beginning of one record that the server, or the receiver, had no time to finish.
+    """
+    at = _position(end)
+    staged = {segment.number: segment for segment in segments(folder, segment_bytes)}
+    number = max((one for one in staged if _used(staged[one].path)), default=-1)
+    if number < at // segment_bytes:
+        return None
+    used_up_to = number * segment_bytes + _used(staged[number].path)
+    return staged.get(at // segment_bytes) if used_up_to > _cut_off_at(staged, at, segment_bytes) else None
+
+
+def _cut_off_at(staged: dict[int, Segment], at: int, segment_bytes: int) -> int:
+    """Where the record that begins ``at`` would end at most; its length is in its first four bytes."""
+    if at % _PAGE == 0:
+        at += _PAGE_HEAD if at % segment_bytes else _FIRST_HEAD
+    segment = staged.get(at // segment_bytes)
+    if segment is None:
+        return at
+    with segment.path.open("rb") as file:
+        file.seek(at % segment_bytes)
+        length = int.from_bytes(file.read(4), sys.byteorder)
+    return at + length + (length // (_PAGE - _FIRST_HEAD) + 2) * _FIRST_HEAD
 
 
 def _stage(source: Path, target: Path) -> None:
@@ -158,7 +201,9 @@ def _stage(source: Path, target: Path) -> None:
                 _stage(again, target)
                 return
         raise
-    except (OSError, EOFError, zlib.error) as error:
+    except gzip.BadGzipFile:
+        raise
+    except OSError as error:
         raise ServerError(f"the archive's file {source} cannot be read: {error}") from None
 
 
