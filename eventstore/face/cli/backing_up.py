@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from eventstore.face.cli.app import Above, Json, app, fail
-from eventstore.face.cli.output import note, print_fields, print_json
+from eventstore.face.cli.output import note, print_fields, print_json, warn
 from eventstore.face.times import describe_time, parse_time
 from eventstore.kernel.addresses import begins_like_one
 from eventstore.kernel.recorded import to_ms
@@ -44,6 +44,7 @@ def backup(
     A dump is taken, too, where the role may not copy the server.
     """
     folder = _folder(to)
+    _warn_of_unreadable(folder)
     if listed:
         _print_list(catalogue.all_of(folder), as_json)
         return
@@ -98,6 +99,7 @@ def restore(
         when = describe_time(moment, to)
         raise fail(f"--to: {when} has not come yet")
     url, home = _target(into)
+    _warn_of_unreadable(_parent(folder))
     declare = _Declaration(reason, [*(above or []), *_known(folder)])
     if url is not None:
         if moment is not None:
@@ -210,6 +212,11 @@ def _how_to_serve(restored: recovery.Restored[Any], home: Path) -> str:
     if version == cluster.VERSION:
         return f"EVENTSTORE_HOME={home} make up"
     return f"serve it with PostgreSQL {version}, and set DATABASE_URL"
+
+
+def _warn_of_unreadable(folder: Path) -> None:
+    for path in catalogue.unreadable(folder):
+        warn(f"{path} cannot be read: that backup does not count")
 
 
 def _print_list(found: list[Found], as_json: bool) -> None:

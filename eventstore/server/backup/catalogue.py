@@ -85,11 +85,19 @@ def last_backup(folder: Path | None) -> LastBackup | None:
 
 
 def all_of(folder: Path) -> list[Found]:
-    """The finished backups of a folder, oldest first."""
-    manifests = [*folder.glob(f"*/base/*/{_MANIFEST}"), *folder.glob(f"{DUMPS}/*/{_MANIFEST}")]
-    finished = [path for path in manifests if not path.parent.name.endswith(_UNFINISHED)]
-    found = [Found(path.parent, _read(path)) for path in finished]
+    """The finished backups of a folder, oldest first, but for those that are `unreadable`."""
+    found = [Found(path.parent, backup) for path in _finished(folder) if (backup := _read(path))]
     return sorted(found, key=lambda one: one.backup.finished_at)
+
+
+def unreadable(folder: Path) -> list[Path]:
+    """Files that should say what a backup is, and are damaged. One of them is no obstacle to the others."""
+    return [path for path in _finished(folder) if _read(path) is None]
+
+
+def _finished(folder: Path) -> list[Path]:
+    manifests = [*folder.glob(f"*/base/*/{_MANIFEST}"), *folder.glob(f"{DUMPS}/*/{_MANIFEST}")]
+    return sorted(path for path in manifests if not path.parent.name.endswith(_UNFINISHED))
 
 
 def bases(folder: Path, *, generation: str | None = None) -> list[Found]:
@@ -163,11 +171,11 @@ def known(folder: Path) -> str | None:
         return None
 
 
-def _read(path: Path) -> Backup:
+def _read(path: Path) -> Backup | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Backup)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ServerError(f"{path} cannot be read: {error}") from None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def _files(folder: Path) -> list[Path]:
