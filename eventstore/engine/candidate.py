@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 from psycopg import sql
 
 from eventstore.engine.projection import Projection
@@ -13,6 +14,7 @@ from eventstore.log.connection import Connection
 from eventstore.log.feed import published
 
 _CHUNK = 20_000
+_PATIENCE = "3s"  # longer than an autovacuum is in the way
 
 
 class Candidate(NamedTuple):
@@ -85,9 +87,27 @@ def catch_up(
     return events
 
 
+def empty(connection: Connection, table: str) -> None:
+    """Take all rows out of a table of a candidate, within a transaction.
+
+    By TRUNCATE, which waits for whoever reads the table; a dump reads it for as long as it takes: then row by
+    row, which waits for nobody.
+    """
+    name, lock_timeout = sql.Identifier(table), "SELECT set_config('lock_timeout', %s, true)"
+    usual = connection.execute("SELECT current_setting('lock_timeout')").fetchone()
+    assert usual is not None
+    try:
+        with connection.transaction():
+            connection.execute(lock_timeout, (_PATIENCE,))
+            connection.execute(sql.SQL("TRUNCATE {}").format(name))
+            connection.execute(lock_timeout, usual)
+    except psycopg.errors.LockNotAvailable:
+        connection.execute(sql.SQL("DELETE FROM {}").format(name))
+
+
 def discard(connection: Connection, projection: Projection[Any]) -> None:
     """Throw the candidate away."""
     with connection.transaction():
         connection.execute("DELETE FROM replay_buckets WHERE projection = %s", (projection.name,))
         connection.execute("DELETE FROM quarantine WHERE projection = %s", (projection.candidate,))
-        connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(projection.candidate)))
+        empty(connection, projection.candidate)

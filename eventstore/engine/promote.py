@@ -5,9 +5,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from psycopg import sql
 
-from eventstore.engine.candidate import candidate, catch_up, reach
+from eventstore.engine.candidate import candidate, catch_up, empty, reach
 from eventstore.engine.difference import apply_difference
 from eventstore.engine.projection import Projection
 from eventstore.engine.standing import advance, lock, register, standing
@@ -75,7 +74,7 @@ def promote(
         # The last event that it holds: whether the log has that one tells whether the table is ahead of it.
         advance(connection, projection.name, reached := newest_up_to(connection, until), folding.version)
         connection.execute("DELETE FROM replay_buckets WHERE projection = %s", (projection.name,))
-        connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(projection.candidate)))
+        empty(connection, projection.candidate)
     return Promoted(
         added=added,
         changed=changed,

@@ -11,8 +11,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from psycopg import sql
 
+from eventstore.engine.candidate import empty
 from eventstore.engine.fold import write_outcomes
 from eventstore.engine.garbage import rarely_collected
 from eventstore.engine.projection import Outcome, Projection, Target
@@ -71,7 +71,7 @@ def replay_bucket(
         connection.execute(
             "DELETE FROM replay_buckets WHERE projection = %s AND bucket = %s", (projection.name, bucket)
         )
-        connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(table)))
+        empty(connection, table)
         if buckets_of(connection) != buckets:  # from here on nobody splits the log anew
             raise BusyError("the log was split into other buckets meanwhile: replay again")
         connection.execute(

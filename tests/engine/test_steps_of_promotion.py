@@ -364,6 +364,27 @@ def test_a_promotion_writes_only_rows_that_differ_and_takes_away_what_nothing_st
     assert differences(connection) == []
 
 
+@pytest.mark.parametrize("projection", [ORDERS, HISTORY], ids=lambda each: str(each.name))
+def test_a_dump_that_reads_the_candidate_keeps_neither_a_replay_nor_a_promotion_waiting(
+    connection: Connection, other: Connection, monkeypatch: pytest.MonkeyPatch, projection: Projection[Any]
+) -> None:
+    monkeypatch.setattr(catching_up, "_PATIENCE", "10ms")
+    append_orders(connection, 20)
+    usual = connection.execute("SHOW lock_timeout").fetchone()
+    with other.transaction():
+        other.execute(f"LOCK TABLE {projection.candidate} IN ACCESS SHARE MODE")
+        for _ in range(2):
+            rows = sum(replay_bucket(connection, n, projection).rows for n in range(BUCKETS))
+            assert rows == 20
+        promoted = promote(connection, projection)
+    assert promoted is not None
+    assert promoted.added == 20
+    assert connection.execute(f"SELECT count(*) FROM {projection.candidate}").fetchone() == (0,)
+    assert connection.execute(f"SELECT count(*) FROM {projection.name}").fetchone() == (20,)
+    replay_bucket(connection, 0, projection)
+    assert connection.execute("SHOW lock_timeout").fetchone() == usual
+
+
 def test_a_promotion_is_written_as_a_whole_or_not_at_all(connection: Connection) -> None:
     append_orders(connection, 20)
     replay(connection)
