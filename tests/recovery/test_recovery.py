@@ -235,6 +235,27 @@ def test_behind_a_damaged_segment_nothing_is_restored_and_that_is_said(
     assert "what came after" in warning
 
 
+@pytest.mark.parametrize("is_packed", [False, True], ids=["as received", "compressed"])
+def test_a_backup_needs_nothing_of_the_archive_so_damage_there_takes_nothing_from_it(
+    server: str, backups: Path, home: Path, is_packed: bool
+) -> None:
+    write(server, 1)
+    with archiving(server, backups) as archive:
+        found = base_backup.take(server, backups)
+        write(server, 2)
+        end_segment(server)
+        until_received(server)
+    if is_packed:
+        wal_archive.compress(archive)
+    [segment, *_] = wal_archive.unbroken_from(archive, found.backup.end_lsn, found.backup.segment_bytes)
+    content = bytearray(segment.path.read_bytes())
+    content[-6 if is_packed else 100] ^= 1
+    segment.path.write_bytes(content)
+    said: list[str] = []
+    assert recovery.restore(found, home, None, noted, said.append).settled == [1]
+    assert any(f"the segment {segment.name} of the archived log is damaged" in line for line in said)
+
+
 @pytest.mark.parametrize("cut", [1, 4, 8])
 def test_a_log_that_ends_within_a_record_is_not_taken_for_damaged(
     server: str, backups: Path, home: Path, cut: int
@@ -347,6 +368,7 @@ def test_a_compressed_segment_with_a_changed_bit_is_found_out_or_holds_what_it_h
     found_out = 0
     for damaged in one_bit_changed(packed.read_bytes()):
         packed.write_bytes(damaged)
+        (target / name).unlink(missing_ok=True)
         if wal_archive.stage([segment], archive, target) == segment:
             found_out += 1
             assert not (target / name).exists()

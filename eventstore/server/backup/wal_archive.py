@@ -152,12 +152,21 @@ def stage(segments: Sequence[Segment], archive: Path, target: Path) -> Segment |
         before = target / segment.name
         if segment.is_partial and before.exists() and _used(before) > _used(segment.path):
             continue
+        copy = target / ".copy"
         try:
-            _stage(segment.path, before)
+            _stage(segment.path, copy, segment.name)
+            is_sound = not before.exists() or _begins_with(copy, before)
         except (gzip.BadGzipFile, EOFError, zlib.error):
-            before.unlink(missing_ok=True)
+            is_sound = False
+        if not is_sound:
+            copy.unlink()
             return segment
+        copy.replace(before)
     return None
+
+
+def _begins_with(segment: Path, part: Path) -> bool:
+    return segment.read_bytes().startswith(part.read_bytes().rstrip(b"\0"))
 
 
 def unread_after(folder: Path, end: str, segment_bytes: int) -> Segment | None:
@@ -168,7 +177,7 @@ def unread_after(folder: Path, end: str, segment_bytes: int) -> Segment | None:
     """
     at = _position(end)
     staged = {segment.number: segment for segment in segments(folder, segment_bytes)}
-    number = max((one for one in staged if _used(staged[one].path)), default=-1)
+    number = next((one for one in sorted(staged, reverse=True) if _used(staged[one].path)), -1)
     if number < at // segment_bytes:
         return None
     used_up_to = number * segment_bytes + _used(staged[number].path)
@@ -188,7 +197,7 @@ def _cut_off_at(staged: dict[int, Segment], at: int, segment_bytes: int) -> int:
     return at + length + (length // (_PAGE - _FIRST_HEAD) + 2) * _FIRST_HEAD
 
 
-def _stage(source: Path, target: Path) -> None:
+def _stage(source: Path, target: Path, name: str) -> None:
     try:
         if source.suffix == ".gz":
             with gzip.open(source) as packed, target.open("wb") as file:
@@ -196,9 +205,9 @@ def _stage(source: Path, target: Path) -> None:
         else:
             shutil.copyfile(source, target)
     except FileNotFoundError:  # it was completed, or compressed, since we looked
-        for name in (target.name, f"{target.name}.gz"):
-            if (again := source.with_name(name)).exists():
-                _stage(again, target)
+        for complete in (name, f"{name}.gz"):
+            if (again := source.with_name(complete)).exists():
+                _stage(again, target, name)
                 return
         raise
     except gzip.BadGzipFile:
