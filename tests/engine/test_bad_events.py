@@ -27,6 +27,7 @@ from eventstore.orders.domain import (
 )
 from eventstore.orders.order import OrderState, fold
 from tests.buckets import BUCKETS
+from tests.log.sessions import end_sessions
 from tests.shipped import (
     RULES,
     build_snapshots,
@@ -471,6 +472,7 @@ def test_the_views_of_a_team_survive_that_sums_become_unbounded_and_no_table_is_
         "'^(paid_amount|refunded_amount|lifetime_value|revenue|refunds)$'"
     ).fetchall()
     assert limited == []
+    end_sessions(connection, role)
     connection.execute(f"DROP OWNED BY {role} CASCADE")
     connection.execute(f"DROP ROLE {role}")
 

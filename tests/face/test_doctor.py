@@ -12,6 +12,7 @@ from psycopg import sql
 from eventstore.server import databases
 from eventstore.server.urls import with_database
 from tests.buckets import BUCKETS
+from tests.log.sessions import end_sessions
 from tests.shipped import upgrade
 
 Cli = Callable[..., Any]
@@ -145,6 +146,7 @@ def test_a_role_without_rights(
         assert "may read, but not append" in warned
         assert "GRANT eventstore_writer" in warned
     finally:
+        end_sessions(connection, f"{connection.info.dbname}_nobody")
         connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
         connection.execute(sql.SQL("DROP ROLE {}").format(role))
 

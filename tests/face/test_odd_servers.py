@@ -19,6 +19,7 @@ from eventstore.log.connection import Connection
 from eventstore.orders.domain import DOMAIN
 from eventstore.server.urls import database_name, with_database
 from tests.buckets import BUCKETS
+from tests.log.sessions import end_sessions
 from tests.shipped import (
     append,
     build_snapshots,
@@ -222,6 +223,7 @@ def test_settings_of_the_role_change_nothing_from_the_first_migration_on(
     finally:
         with psycopg.connect(server_url, autocommit=True) as server:
             with psycopg.connect(with_database(server_url, database_name(url)), autocommit=True) as inside:
+                end_sessions(inside, role)
                 inside.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
                 inside.execute(f"DROP OWNED BY {role}")
             server.execute(f"DROP ROLE {role}")

@@ -16,6 +16,7 @@ from psycopg import sql
 from eventstore import OrderShipped, Store
 from eventstore.face.cli.stopping import STANDS
 from eventstore.server.urls import database_name
+from tests.log.sessions import end_sessions
 
 Cli = Callable[..., Any]
 ORDER = UUID(int=5)
@@ -95,6 +96,7 @@ def clerk(database_url: str, connection: psycopg.Connection[Any]) -> Iterator[st
     connection.execute(f"GRANT CONNECT ON DATABASE {database_name(database_url)} TO {role}")
     parts = urlsplit(database_url)
     yield urlunsplit(parts._replace(netloc=f"{role}:hush@{parts.netloc.rpartition('@')[2]}"))
+    end_sessions(connection, role)
     connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 

@@ -32,6 +32,7 @@ from tests.buckets import BUCKETS
 from tests.docs import runbook
 from tests.docs.snippets import Snippet
 from tests.killing import until
+from tests.log.sessions import end_sessions
 from tests.seals.tampering import LOG, altering
 from tests.shipped import as_if_rules_had_changed
 
@@ -410,6 +411,7 @@ def login(here: Here, name: str) -> Iterator[str]:
     try:
         yield f"postgresql://{name}:p@{here.url.split('://', 1)[1].split('@', 1)[-1]}"
     finally:
+        end_sessions(here.connection, name)
         here.connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
         here.connection.execute(sql.SQL("DROP ROLE {}").format(role))
 

@@ -23,10 +23,15 @@ def drop_logins(connection: Connection) -> None:
         "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", (f"{connection.info.dbname}_",)
     ).fetchall()
     for (name,) in mine:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", (name,)
-        )
+        end_sessions(connection, name)
         connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
+
+
+def end_sessions(connection: Connection, role: str) -> None:
+    """And wait for it: one that ends takes its temporary tables away, which DROP OWNED would trip over."""
+    connection.execute(
+        "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE usename = %s", (role,)
+    )
 
 
 @retry(retry=retry_if_result(lambda waits: not waits), wait=wait_fixed(0.01), stop=stop_after_delay(30))

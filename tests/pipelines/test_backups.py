@@ -11,6 +11,7 @@ import pytest
 from eventstore.server.backup import catalogue
 from pipelines.backups import backup_every_night
 from pipelines.resources import EventStore
+from tests.log.sessions import end_sessions
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 
@@ -60,6 +61,7 @@ def test_a_role_that_may_not_copy_the_server_gets_a_dump(
         assert found.backup.kind == "dump"
         assert found.backup.user == login
     finally:
+        end_sessions(connection, login)
         connection.execute(f"DROP OWNED BY {login}; DROP ROLE {login}")
 
 

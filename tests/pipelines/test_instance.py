@@ -18,6 +18,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from psycopg import sql
 
 from pipelines.instance import fail_orphaned_runs, prepare
+from tests.log.sessions import end_sessions
 
 
 @pytest.fixture
@@ -121,6 +122,7 @@ def test_a_password_is_in_no_file(
     finally:
         os.environ.clear()
         os.environ.update(environment)
+        end_sessions(connection, role)
         connection.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(sql.Identifier(role)))
         name = sql.Identifier(f"{connection.info.dbname}_dagster")
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
