@@ -25,7 +25,7 @@ from eventstore.kernel.shown import shown
 from eventstore.log import append as log_append
 from eventstore.log import feed
 from eventstore.log.append import Fact
-from eventstore.log.connection import Connection, check_is_a_store, open_connection, prepare
+from eventstore.log.connection import Connection, no_store, open_connection, prepare
 from eventstore.log.consumers import subscribe
 from eventstore.log.epochs import settle_epoch
 from eventstore.log.errors import DatabaseUnavailableError
@@ -240,11 +240,13 @@ def connect(url: str | None = None, read_url: str | None = None) -> Store[OrderS
 
 def _check(url: str) -> None:
     with outages_explained(url), open_connection(url) as connection:
-        check_is_a_store(connection, url)
-        settles = connection.execute(
-            "SELECT has_function_privilege(to_regprocedure('public.settle_epoch()'), 'EXECUTE')"
-        ).fetchone()
-        if settles == (True,):
+        table, settles = connection.execute(
+            "SELECT to_regclass('public.order_events'), "
+            "has_function_privilege(to_regprocedure('public.settle_epoch()'), 'EXECUTE')"
+        ).fetchone() or (None, None)
+        if table is None:
+            raise no_store(url)
+        if settles:
             settle_epoch(connection)
 
 

@@ -78,15 +78,14 @@ def open_connection(url: str, *, application_name: str = "eventstore") -> Connec
 def must_be_a_store(url: str) -> None:
     """Raises DatabaseUnavailableError where the database at ``url`` was not set up, or no server answers."""
     with open_connection(url) as connection:
-        check_is_a_store(connection, url)
+        if connection.execute("SELECT to_regclass('public.order_events')").fetchone() == (None,):
+            raise no_store(url)
 
 
-def check_is_a_store(connection: Connection, url: str) -> None:
-    """The same over a session with it; no rights are needed."""
-    if connection.execute("SELECT to_regclass('public.order_events')").fetchone() == (None,):
-        raise DatabaseUnavailableError(
-            f"{without_password(url)} is not an event store yet: run `eventstore init`"
-        )
+def no_store(url: str) -> DatabaseUnavailableError:
+    return DatabaseUnavailableError(
+        f"{without_password(url)} is not an event store yet: run `eventstore init`"
+    )
 
 
 @contextmanager
