@@ -27,6 +27,7 @@ from eventstore.server.backup.catalogue import Found
 from eventstore.server.backup.programs import server_folder
 from eventstore.server.backup.prune import prune
 from eventstore.server.errors import ServerError
+from tests.damage import change_a_bit
 from tests.server.clusters import server_of, serving
 
 KEEP = timedelta(days=7)
@@ -223,10 +224,8 @@ def test_behind_a_damaged_segment_nothing_is_restored_and_that_is_said(
         for one in wal_archive.segments(archive, found.backup.segment_bytes)
         if one.number == wal_archive.segment_of(place[0], found.backup.segment_bytes)
     )
-    content = bytearray(segment.path.read_bytes())
-    at = -6 if is_packed else int(place[0].partition("/")[2], 16) % len(content) + 30
-    content[at] ^= 1
-    segment.path.write_bytes(content)
+    within = int(place[0].partition("/")[2], 16) % found.backup.segment_bytes
+    change_a_bit(segment.path, -6 if is_packed else within + 30)
     said: list[str] = []
     assert recovery.restore(found, home, None, noted, said.append).settled == [1]
     [warning] = [line for line in said if "warning" in line]
@@ -248,9 +247,7 @@ def test_a_backup_needs_nothing_of_the_archive_so_damage_there_takes_nothing_fro
     if is_packed:
         wal_archive.compress(archive)
     [segment, *_] = wal_archive.unbroken_from(archive, found.backup.end_lsn, found.backup.segment_bytes)
-    content = bytearray(segment.path.read_bytes())
-    content[-6 if is_packed else 100] ^= 1
-    segment.path.write_bytes(content)
+    change_a_bit(segment.path, -6 if is_packed else 100)
     said: list[str] = []
     assert recovery.restore(found, home, None, noted, said.append).settled == [1]
     assert any(f"the segment {segment.name} of the archived log is damaged" in line for line in said)

@@ -14,6 +14,7 @@ from eventstore.log.schema import migrate
 from eventstore.server.backup import catalogue, dump
 from eventstore.server.errors import ServerError
 from eventstore.server.urls import with_database
+from tests.damage import change_a_bit
 from tests.killing import running, until
 from tests.log.schema_objects import objects
 from tests.robustness import old_release
@@ -138,9 +139,7 @@ def test_a_dump_with_a_changed_bit_is_found_out_before_anything_is_made(
     found = dump.take(source, tmp_path)
     assert list(catalogue.all_of(tmp_path)) == [found]
     file = found.folder / "store.dump"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
+    change_a_bit(file, file.stat().st_size // 2)
     missing = f"eventstore_test_missing_{uuid4().hex[:8]}"
     with pytest.raises(ServerError, match=r"is damaged: store\.dump is not what was written"):
         dump.restore(found, with_database(source, missing), lambda _: None)
